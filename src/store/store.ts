@@ -1,0 +1,165 @@
+import type {
+  Batch,
+  BlockRow,
+  Chain,
+  ChangedKeys,
+  DentryRow,
+  Entry,
+  Holder,
+  InodeRow,
+  LayerRow,
+  Lease,
+  Point,
+  WorkspaceRow,
+} from "./rows.ts";
+
+/** Reads of tree states. Every method is one round trip, whatever the number of keys. */
+export interface Reader {
+  /** The chain of a point: itself, then what its lineage stands on, down to the bottom. */
+  chain(point: Point): Promise<Chain>;
+  /** The inodes that are visible; those absent are left out. In no order. */
+  inodes(chain: Chain, numbers: readonly number[]): Promise<InodeRow[]>;
+  /** The named entries that are visible, with their inodes; those absent are left out. */
+  lookup(
+    chain: Chain,
+    keys: readonly { readonly parent: number; readonly name: Uint8Array }[],
+  ): Promise<Entry[]>;
+  /**
+   * Up to `limit` entries of a directory with `cookie > after`, in the order of the cookies, with
+   * their inodes. Fewer than `limit` means that there are no more.
+   */
+  list(chain: Chain, parent: number, after: number, limit: number): Promise<Entry[]>;
+  /** All blocks of these files, ordered by inode and index. */
+  blocks(chain: Chain, inodes: readonly number[]): Promise<BlockRow[]>;
+  /** Content of each hash, in the order asked. @throws {InvariantError} where one is missing. */
+  contents(hashes: readonly Uint8Array[]): Promise<Uint8Array[]>;
+  /** Every visible name of these inodes: for paths from the bottom up, and for hard links. */
+  names(chain: Chain, children: readonly number[]): Promise<DentryRow[]>;
+  /** What changed in a lineage after ordinal `after` up to and with ordinal `upto`. */
+  changedKeys(lineage: number, after: number, upto: number): Promise<ChangedKeys>;
+  /** Inode and cookie numbers that a writer at this lineage may use next. */
+  counters(lineage: number): Promise<{ nextInode: number; nextCookie: number }>;
+}
+
+/** Workspaces, layers, leases and the two ways to write: through a lease, or a private lineage. */
+export interface Catalog {
+  workspaces(): Promise<WorkspaceRow[]>;
+  /** @returns null when there is none of that name. */
+  workspace(name: string): Promise<WorkspaceRow | null>;
+  /**
+   * A new workspace. On `from` null: an empty tree with a root directory (mode 0755, owner and time
+   * as given). Else its head stands on that layer. O(1).
+   * @throws {TarboxError} when the name is taken.
+   */
+  createWorkspace(
+    name: string,
+    from: LayerRow | null,
+    root: { uid: number; gid: number; time: bigint },
+  ): Promise<WorkspaceRow>;
+  /** Removes a workspace and the layers it owns. @throws {TarboxError} when held or needed. */
+  deleteWorkspace(id: number): Promise<void>;
+
+  /** All layers of the tenant, oldest first. */
+  layers(): Promise<LayerRow[]>;
+
+  /**
+   * Takes the lease: epoch + 1. A holder whose heartbeat is older than `staleSeconds` is fenced.
+   * Inodes with nlink 0 that a crashed holder left are reclaimed (marked dead in the head).
+   * @throws {TarboxError} naming the holder when the lease is held.
+   */
+  attach(workspace: number, holder: Holder, staleSeconds: number): Promise<Lease>;
+  /** Says that the holder lives. @throws {FencedError} when the epoch is no longer current. */
+  heartbeat(workspace: number, epoch: number): Promise<void>;
+  /** Gives the lease back; nothing happens when the epoch is no longer current. */
+  detach(workspace: number, epoch: number): Promise<void>;
+
+  /**
+   * Applies a batch to the head in one transaction with synchronous commit. Idempotent: a
+   * `sequence` (1, 2, 3… per epoch) that was committed already changes nothing and succeeds.
+   * @throws {FencedError} when epoch or head are no longer current; then nothing was written.
+   */
+  commit(
+    workspace: number,
+    epoch: number,
+    head: Point,
+    sequence: number,
+    batch: Batch,
+  ): Promise<void>;
+
+  /**
+   * Seals the head under a name and makes the next ordinal the head. O(1). Idempotent by `uid`.
+   * `epoch` null: only when nobody holds the lease.
+   * @throws {TarboxError} when the name is taken or invalid. @throws {FencedError}
+   */
+  seal(
+    workspace: number,
+    epoch: number | null,
+    layer: { uid: string; name: string; message: string },
+  ): Promise<{ layer: LayerRow; head: Point }>;
+  /**
+   * Puts a fresh head on a layer (a new lineage). O(1). What the old head held unsealed is left
+   * behind: the caller seals it first. `epoch` as in {@link Catalog.seal}.
+   */
+  setHead(workspace: number, epoch: number | null, onto: LayerRow): Promise<Point>;
+  /** Whether any row was born or died in the head since it was opened. */
+  headChanged(workspace: number): Promise<boolean>;
+  /** @throws {TarboxError} when the name is taken or invalid. */
+  renameLayer(id: number, name: string): Promise<void>;
+  /**
+   * Forgets layers. What stands on one of them stands on its nearest kept ancestor from then on; its
+   * changes become part of the layer above it. A layer without anything above is simply gone.
+   */
+  dropLayers(ids: readonly number[]): Promise<void>;
+
+  /** A private lineage standing on a point (null: on nothing) that no workspace sees: for import. */
+  openLineage(on: Point | null): Promise<Point>;
+  /** Applies a batch to a private lineage at an ordinal not below any written before. */
+  write(point: Point, batch: Batch): Promise<void>;
+  /** Makes layers of points of private lineages, all or none. */
+  publish(
+    workspace: number,
+    layers: readonly {
+      uid: string;
+      name: string;
+      message: string;
+      createdAt: Date;
+      point: Point;
+      /** `uid` of the layer below, of this list or there already; null at the bottom. */
+      parent: string | null;
+    }[],
+  ): Promise<LayerRow[]>;
+  /** Removes every row of private lineages that were never published: after a failed import. */
+  discardLineages(lineages: readonly number[]): Promise<void>;
+}
+
+/** A request to whoever holds a workspace, from any machine that reaches the database. */
+export interface Request {
+  readonly id: number;
+  readonly workspace: number;
+  readonly command: string;
+  readonly argument: unknown;
+}
+
+/** How a request ended. */
+export type Reply = { readonly result: unknown } | { readonly error: string; readonly hint?: string };
+
+/** Requests to the holder of a workspace, kept in the database. */
+export interface Requests {
+  /**
+   * Hands a request to the holder and waits for its reply.
+   * @throws {TarboxError} what the holder answered, or when it did not answer in time.
+   */
+  ask(workspace: number, command: string, argument: unknown, timeoutSeconds: number): Promise<unknown>;
+  /** Calls `handle` for every request to this workspace until the returned function is called. */
+  serve(
+    workspace: number,
+    epoch: number,
+    handle: (request: Request) => Promise<Reply>,
+  ): Promise<() => Promise<void>>;
+}
+
+/** One tenant's store. */
+export interface Store extends Reader, Catalog, Requests {
+  readonly tenant: string;
+  close(): Promise<void>;
+}

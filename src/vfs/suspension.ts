@@ -1,0 +1,22 @@
+import type { Load } from "../store/loads.ts";
+
+/** What an operation that cannot go on yet waits for. */
+export type Wait =
+  /** Rows or contents of the store; answered by `FileSystem.absorb`. */
+  | { readonly kind: "load"; readonly load: Load }
+  /** Everything up to and with this batch sequence being committed. */
+  | { readonly kind: "commit"; readonly sequence: number }
+  /** Fewer dirty bytes than the bound: back-pressure. */
+  | { readonly kind: "pressure" }
+  /** A lock that another owner holds; asked again when any lock of that inode is released. */
+  | { readonly kind: "lock"; readonly inode: number }
+  /** A command of the control directory, carried out by the main thread; its answer is absorbed. */
+  | { readonly kind: "command"; readonly command: string; readonly argument: string };
+
+/**
+ * Thrown by an operation that needs something first. The operation has changed nothing; its caller
+ * waits for `wait` and runs it again from the start, with the same `Context`.
+ */
+export class Suspension {
+  constructor(readonly wait: Wait) {}
+}
