@@ -1,0 +1,150 @@
+import type { Command } from "commander";
+import { TarboxError } from "../base/errors.ts";
+import { resolveHome } from "../base/home.ts";
+import { runDaemon } from "../mount/daemon.ts";
+import { readRecords } from "../mount/record.ts";
+import { spawnDaemon } from "../mount/spawn.ts";
+import { unmount } from "../mount/unmount.ts";
+import { loadSettings } from "../mount/database.ts";
+import { type GlobalOptions, held, type Run, tell } from "./session.ts";
+
+interface MountOptions extends GlobalOptions {
+  readonly foreground?: boolean;
+  readonly readOnly?: boolean;
+  readonly at?: string;
+  readonly allowOther?: boolean;
+  readonly create?: boolean;
+  readonly noatime?: boolean;
+}
+
+/** `mount`, `umount` and `status`. */
+export function addMountCommands(program: Command, run: Run): void {
+  program
+    .command("mount")
+    .description("mount the workspace on DIR and return once it serves")
+    .argument("[DIR]", "where (default: filesystem.mount_point of the configuration)")
+    .option("--foreground", "serve from this process instead of a background one")
+    .option("--read-only", "refuse every change")
+    .option("--at REF", "that layer, read-only")
+    .option("--allow-other", "let other users in (root always does)")
+    .option("--create", "make DIR when it is missing")
+    .option("--noatime", "never update access times (default: relatime)")
+    .action(async (directory: string | undefined, options: MountOptions, command: Command) => {
+      await alone(command, () => mount(command, directory, options));
+    });
+
+  program
+    .command("mount-daemon", { hidden: true })
+    .argument("<SPEC>")
+    .action(async (spec: string) => {
+      Deno.exit(await runDaemon(JSON.parse(spec)));
+    });
+
+  program
+    .command("umount")
+    .description("flush, unmount, and return when everything is committed")
+    .argument("<DIR>")
+    .option("--force", "unmount at once, also when files are open or the daemon hangs")
+    .action(async (directory: string, options: { force?: boolean }, command: Command) => {
+      await alone(command, async () => {
+        await unmount(resolveHome(), directory, options.force ?? false);
+      });
+    });
+
+  program
+    .command("status")
+    .description("workspaces, who holds them, their heads, and the mounts of this home")
+    .action((_options: unknown, command: Command) =>
+      run(command, async (session) => {
+        const [workspaces, layers, mounts] = await Promise.all([
+          session.store.workspaces(),
+          session.store.layers(),
+          readRecords(resolveHome()),
+        ]);
+        const facts = {
+          tenant: session.store.tenant,
+          workspaces: workspaces.map((workspace) => ({
+            name: workspace.name,
+            base: layers.find((layer) => layer.id === workspace.base)?.name ?? null,
+            held: held(workspace),
+            holder: workspace.lease === null ? null : {
+              ...workspace.lease.holder,
+              epoch: workspace.lease.epoch,
+              heartbeatAgeSeconds: workspace.lease.ageSeconds,
+            },
+          })),
+          mounts: mounts.map(({ record, alive, mounted }) => ({ ...record, alive, mounted })),
+        };
+        if (session.json) return await session.out(JSON.stringify(facts, null, 2) + "\n");
+        const lines: string[] = [];
+        for (const workspace of facts.workspaces) {
+          const state = workspace.held
+            ? `held by ${workspace.holder!.host}:${workspace.holder!.pid}` +
+              (workspace.holder!.mountPoint === null ? "" : ` at ${workspace.holder!.mountPoint}`)
+            : "free";
+          lines.push(`${workspace.name}  on ${workspace.base ?? "(empty)"}  ${state}`);
+        }
+        for (const { directory, pid, alive, mounted } of facts.mounts) {
+          const state = alive && mounted
+            ? `served by process ${pid}`
+            : mounted
+            ? `dead: its daemon is gone; \`tarbox umount ${directory}\` clears it`
+            : "unmounted, still writing back";
+          lines.push(`${directory}  ${state}`);
+        }
+        await session.out(lines.join("\n") + "\n");
+      }));
+}
+
+/** Runs a command that opens no store in this process. */
+async function alone(command: Command, body: () => Promise<void>): Promise<void> {
+  try {
+    await body();
+  } catch (error) {
+    Deno.exitCode = tell(error, command.optsWithGlobals<GlobalOptions>().debug ?? false);
+  }
+}
+
+async function mount(
+  command: Command,
+  directory: string | undefined,
+  options: MountOptions,
+): Promise<void> {
+  const globals = command.optsWithGlobals<GlobalOptions>();
+  const settings = await loadSettings(globals);
+  const target = directory ?? settings.config.filesystem.mountPoint;
+  if (target === undefined) {
+    throw new TarboxError(
+      "mount: no directory given",
+      "name one (`tarbox mount DIR`), or set filesystem.mount_point in tarbox.toml",
+      2,
+    );
+  }
+  if (options.create) await Deno.mkdir(target, { recursive: true });
+  const info = await Deno.stat(target).catch((error) => {
+    if (error instanceof Deno.errors.NotFound) {
+      throw new TarboxError(
+        `mount ${target}: there is no such directory`,
+        "make it, or give --create",
+      );
+    }
+    throw new TarboxError(
+      `mount ${target}: ${error.message}`,
+      "when a daemon died there, `tarbox umount` clears it",
+    );
+  });
+  if (!info.isDirectory) throw new TarboxError(`mount ${target}: it is no directory`);
+  const spec = {
+    home: resolveHome(),
+    directory: await Deno.realPath(target),
+    config: globals.config ?? null,
+    tenant: globals.tenant,
+    workspace: globals.workspace,
+    readOnly: (options.readOnly ?? false) || options.at !== undefined,
+    at: options.at ?? null,
+    allowOther: options.allowOther ?? Deno.uid() === 0,
+    noatime: options.noatime ?? false,
+  };
+  if (options.foreground) Deno.exit(await runDaemon(spec));
+  await spawnDaemon(spec);
+}

@@ -1,0 +1,145 @@
+import { hostname } from "node:os";
+import type { Command } from "commander";
+import { InvariantError, TarboxError } from "../base/errors.ts";
+import { processAlive } from "../base/process.ts";
+import type { WorkspaceRow } from "../store/rows.ts";
+import type { Store } from "../store/store.ts";
+import { openDatabase } from "../mount/database.ts";
+
+/** Seconds that a command waits for the mount that holds the workspace to answer. */
+const HOLDER_TIMEOUT_SECONDS = 120;
+
+/** Seconds without a heartbeat after which a holder counts as gone. */
+export const STALE_SECONDS = 15;
+
+/** What a command works with: the store of its tenant, and where to print. */
+export interface Session {
+  readonly store: Store;
+  /** Name of the workspace asked for by `--workspace`. */
+  readonly workspace: string;
+  readonly json: boolean;
+  readonly quiet: boolean;
+  /** Writes to standard output, all of it. */
+  out(output: string | Uint8Array): Promise<void>;
+  /** The workspace's row. @throws {TarboxError} when there is none. */
+  row(): Promise<WorkspaceRow>;
+  /**
+   * Has a change of the workspace done by whoever holds it: the mount that holds the lease, asked
+   * through the database, or, when nobody does, `offline` in this process.
+   */
+  hold<T>(
+    command: string,
+    argument: unknown,
+    offline: (epoch: number | null) => Promise<T>,
+  ): Promise<T>;
+}
+
+/** Runs the body of a command and turns its outcome into an exit status. */
+export type Run = (
+  command: Command,
+  body: (session: Session) => Promise<number | void>,
+) => Promise<void>;
+
+/** Options that every command takes, as commander gathers them. */
+export interface GlobalOptions {
+  readonly config?: string;
+  readonly tenant: string;
+  readonly workspace: string;
+  readonly json?: boolean;
+  readonly quiet?: boolean;
+  readonly debug?: boolean;
+}
+
+/** Writes all bytes to standard output. */
+export async function print(output: string | Uint8Array): Promise<void> {
+  const bytes = typeof output === "string" ? new TextEncoder().encode(output) : output;
+  let at = 0;
+  while (at < bytes.length) at += await Deno.stdout.write(bytes.subarray(at));
+}
+
+/** Tells an error as the contract says: one line what and why, one line what to do. */
+export function tell(error: unknown, debug: boolean): number {
+  if (error instanceof TarboxError) {
+    console.error(`tarbox: ${error.message}`);
+    if (error.hint !== undefined) console.error(error.hint);
+    if (debug) console.error(error.stack);
+    return error.status;
+  }
+  if (error instanceof InvariantError) {
+    console.error(`tarbox: stored data or Tarbox itself is wrong: ${error.message}`);
+    console.error("run `tarbox fsck`, and report this with its output");
+    if (debug) console.error(error.stack);
+    return 1;
+  }
+  const message = error instanceof Error ? error.message : String(error);
+  console.error(`tarbox: ${message.split("\n")[0]}`);
+  if (debug && error instanceof Error) console.error(error.stack);
+  else console.error("run it again with --debug for where it happened");
+  return 1;
+}
+
+/**
+ * Whether a lease is held by somebody who lives: its heartbeat is fresh and, when it is a process of
+ * this machine, that process is there.
+ */
+export function held(workspace: WorkspaceRow): boolean {
+  const { lease } = workspace;
+  if (lease === null || lease.ageSeconds >= STALE_SECONDS) return false;
+  return lease.holder.host !== hostname() || processAlive(lease.holder.pid);
+}
+
+/** A session over an open store. */
+export function makeSession(store: Store, options: GlobalOptions): Session {
+  const session: Session = {
+    store,
+    workspace: options.workspace,
+    json: options.json ?? false,
+    quiet: options.quiet ?? false,
+    out: print,
+    async row() {
+      const row = await store.workspace(options.workspace);
+      if (row === null) {
+        throw new TarboxError(
+          `workspace ${options.workspace}: there is none of that name`,
+          `\`tarbox --workspace ${options.workspace} init\` creates it`,
+        );
+      }
+      return row;
+    },
+    async hold<T>(
+      command: string,
+      argument: unknown,
+      offline: (epoch: number | null) => Promise<T>,
+    ): Promise<T> {
+      const workspace = await session.row();
+      if (held(workspace)) {
+        return await store.ask(workspace.id, command, argument, HOLDER_TIMEOUT_SECONDS) as T;
+      }
+      const holder = { host: hostname(), pid: Deno.pid, mountPoint: null };
+      const lease = await store.attach(workspace.id, holder, 0);
+      try {
+        return await offline(lease.epoch);
+      } finally {
+        await store.detach(workspace.id, lease.epoch);
+      }
+    },
+  };
+  return session;
+}
+
+/** Runs command bodies against the database that the configuration names. */
+export const run: Run = async (command, body) => {
+  const options = command.optsWithGlobals<GlobalOptions>();
+  let status = 1;
+  try {
+    const database = await openDatabase(options);
+    try {
+      status = await body(makeSession(database.store, options)) ?? 0;
+    } finally {
+      await database.close();
+    }
+  } catch (error) {
+    status = tell(error, options.debug ?? false);
+  }
+  Deno.exitCode = status;
+};

@@ -1,0 +1,258 @@
+import { EACCES, EBUSY, EEXIST, EINVAL, EIO, ENOENT } from "../base/errno.ts";
+import { InvariantError, TarboxError } from "../base/errors.ts";
+import { invalidateEntry, invalidateInode } from "../fuse/notify.ts";
+import { Committer } from "../journal/committer.ts";
+import { layerCommands } from "../layer/commands.ts";
+import { FencedError } from "../store/errors.ts";
+import { answerLoad, type Load } from "../store/loads.ts";
+import type { Chain, Point, WorkspaceRow } from "../store/rows.ts";
+import type { Reply, Request, Store } from "../store/store.ts";
+import { controlAnswer, controlRequest } from "./control.ts";
+import type { Forget, ToMain } from "./messages.ts";
+import type { RequestThread } from "./request_thread.ts";
+
+/** Milliseconds between heartbeats of the lease; a third of what makes it stale. */
+const HEARTBEAT_MS = 4_000;
+
+/** Milliseconds for which reads of the tree wait for a database that is away. */
+const RETRY_TIMEOUT_MS = 60_000;
+
+/**
+ * The main thread's side of a mount: answers the request thread's loads, commits its batches, keeps
+ * the lease alive, and carries out commands on the layers while the tree stands still.
+ */
+export class Holding {
+  readonly #store: Store;
+  readonly #thread: RequestThread;
+  readonly #epoch: number | null;
+  readonly #device: number;
+  #workspace: WorkspaceRow;
+  #chain: Chain;
+  #committer: Committer | null = null;
+  #heartbeat: number | undefined;
+  #unserve: (() => Promise<void>) | null = null;
+  #nextId = 1;
+  /** Flushes and pauses on their way, by id. */
+  readonly #flushes = new Map<number, (error: string | null) => void>();
+  #rebased: ((forget: Forget) => void) | null = null;
+  /** Commands run one after the other: each pauses the tree. */
+  #commands: Promise<unknown> = Promise.resolve();
+  readonly #serving = Promise.withResolvers<void>();
+  readonly #ended = Promise.withResolvers<void>();
+
+  constructor(
+    store: Store,
+    thread: RequestThread,
+    workspace: WorkspaceRow,
+    epoch: number | null,
+    chain: Chain,
+    device: number,
+  ) {
+    this.#store = store;
+    this.#thread = thread;
+    this.#workspace = workspace;
+    this.#epoch = epoch;
+    this.#chain = chain;
+    this.#device = device;
+    this.#ended.promise.catch(() => {});
+    thread.onMessage = (message) => this.#receive(message);
+    thread.onError = (message) => this.#broken(message);
+  }
+
+  /** Returns once the kernel's requests are answered. */
+  async start(): Promise<void> {
+    const epoch = this.#epoch;
+    if (epoch !== null) {
+      this.#committer = new Committer(this.#store, this.#workspace.id, epoch, () => this.#head(), {
+        retryTimeoutMs: RETRY_TIMEOUT_MS,
+        onCommitted: (sequence) => this.#thread.send({ type: "committed", sequence }),
+        onFailed: (error) => {
+          console.error(error);
+          this.#thread.send({ type: "commit-failed", message: error.message });
+        },
+      });
+      this.#heartbeat = setInterval(() => void this.#beat(epoch), HEARTBEAT_MS);
+      this.#unserve = await this.#store.serve(
+        this.#workspace.id,
+        epoch,
+        (request) => this.#serve(request),
+      );
+    }
+    await Promise.race([this.#serving.promise, this.#ended.promise]);
+  }
+
+  /** Returns when the mount is gone and all is committed. @throws {TarboxError} what was lost. */
+  async ended(): Promise<void> {
+    await this.#ended.promise;
+  }
+
+  /** Stops the heartbeat and the service of requests. */
+  async stop(): Promise<void> {
+    clearInterval(this.#heartbeat);
+    await this.#unserve?.();
+  }
+
+  #head(): Point {
+    return this.#chain[0]!;
+  }
+
+  async #beat(epoch: number): Promise<void> {
+    try {
+      await this.#store.heartbeat(this.#workspace.id, epoch);
+    } catch (error) {
+      if (!(error instanceof FencedError)) return;
+      console.error(error.message);
+      this.#thread.send({ type: "commit-failed", message: error.message });
+      clearInterval(this.#heartbeat);
+    }
+  }
+
+  #receive(message: ToMain): void {
+    switch (message.type) {
+      case "serving":
+        return this.#serving.resolve();
+      case "load":
+        return void this.#load(message.id, message.load);
+      case "batch":
+        return this.#committer!.submit(message.batch);
+      case "command":
+        return void this.#control(message.id, message.command, message.argument);
+      case "flushed":
+        this.#flushes.get(message.id)?.(message.error);
+        this.#flushes.delete(message.id);
+        return;
+      case "rebased":
+        this.#rebased?.(message.forget);
+        this.#rebased = null;
+        return;
+      case "ended":
+        return message.error === null
+          ? this.#ended.resolve()
+          : this.#ended.reject(new TarboxError(message.error));
+      case "broken":
+        return this.#broken(message.message);
+    }
+  }
+
+  #broken(message: string): void {
+    console.error(`the mount stops: ${message}`);
+    this.#serving.resolve();
+    this.#ended.reject(new InvariantError(message));
+  }
+
+  async #load(id: number, load: Load): Promise<void> {
+    const deadline = Date.now() + RETRY_TIMEOUT_MS;
+    for (let pause = 50;; pause = Math.min(pause * 2, 1000)) {
+      try {
+        const loaded = await answerLoad(this.#store, this.#chain, load);
+        return this.#thread.send({ type: "loaded", id, loaded });
+      } catch (error) {
+        if (error instanceof InvariantError) {
+          console.error(error);
+          return this.#thread.send({ type: "load-failed", id, errno: EIO });
+        }
+        if (Date.now() > deadline) {
+          console.error(`the database did not answer for ${RETRY_TIMEOUT_MS / 1000} s:`, error);
+          return this.#thread.send({ type: "load-failed", id, errno: EIO });
+        }
+        await new Promise((resolve) => setTimeout(resolve, pause));
+      }
+    }
+  }
+
+  /** Everything done before is committed; with `pause` the tree stands still until resumed. */
+  #flush(pause: boolean): Promise<void> {
+    const id = this.#nextId++;
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    this.#flushes.set(id, (error) => {
+      if (error === null) resolve();
+      else reject(new TarboxError(error));
+    });
+    this.#thread.send({ type: pause ? "pause" : "flush", id });
+    return Promise.race([promise, this.#ended.promise]);
+  }
+
+  async #serve(request: Request): Promise<Reply> {
+    try {
+      return { result: await this.#execute(request.command, request.argument) };
+    } catch (error) {
+      if (error instanceof TarboxError) return { error: error.message, hint: error.hint };
+      console.error(error);
+      return { error: error instanceof Error ? error.message : String(error) };
+    }
+  }
+
+  /** One command of the layers, after all that were asked before it. */
+  #execute(command: string, argument: unknown): Promise<unknown> {
+    const result = this.#commands.then(() => this.#executeNow(command, argument));
+    this.#commands = result.catch(() => {});
+    return result;
+  }
+
+  async #executeNow(command: string, argument: unknown): Promise<unknown> {
+    if (command === "flush") return await this.#flush(false);
+    const run = layerCommands[command];
+    if (run === undefined) {
+      throw new TarboxError(
+        `a mount holds workspace ${this.#workspace.name}, and cannot do ${command} while mounted`,
+        "unmount it first",
+      );
+    }
+    await this.#flush(true);
+    let rebase: { nextInode: number; nextCookie: number } | null = null;
+    try {
+      const result = await run(this.#store, this.#workspace, this.#epoch, argument);
+      this.#workspace = (await this.#store.workspace(this.#workspace.name))!;
+      const { head } = this.#workspace;
+      const before = this.#head();
+      this.#chain = await this.#store.chain(head);
+      if (head.lineage !== before.lineage) rebase = await this.#store.counters(head.lineage);
+      return result;
+    } finally {
+      const rebased = rebase === null ? null : Promise.withResolvers<Forget>();
+      if (rebased !== null) this.#rebased = rebased.resolve;
+      this.#thread.send({ type: "resume", rebase });
+      if (rebased !== null) await this.#invalidate(await rebased.promise);
+    }
+  }
+
+  /** Has the kernel forget what it cached of the tree before the switch. */
+  async #invalidate(forget: Forget): Promise<void> {
+    for (const inode of forget.inodes) await invalidateInode(this.#device, inode);
+    for (const { parent, name } of forget.entries) {
+      await invalidateEntry(this.#device, parent, name);
+    }
+  }
+
+  /** A command that came through the control directory. */
+  async #control(id: number, command: string, argument: string): Promise<void> {
+    try {
+      const request = controlRequest(command, argument);
+      const result = request === null
+        ? await controlAnswer(this.#store, this.#workspace.name, command, argument)
+        : JSON.stringify(await this.#execute(request.command, request.argument));
+      this.#lastError = "";
+      this.#thread.send({ type: "answer", id, answer: { result } });
+    } catch (error) {
+      const message = error instanceof Error ? error.message : String(error);
+      this.#lastError = message;
+      this.#thread.send({ type: "answer", id, answer: { errno: controlErrno(message) } });
+    }
+  }
+
+  #lastError = "";
+
+  /** Why the last command of the control directory failed; empty when it did not. */
+  get lastError(): string {
+    return this.#lastError;
+  }
+}
+
+/** The errno nearest to why a control command failed. */
+function controlErrno(message: string): number {
+  if (/taken|exists/.test(message)) return EEXIST;
+  if (/no such|none of|does not exist|unknown|not found|no layer/i.test(message)) return ENOENT;
+  if (/needed|held/.test(message)) return EBUSY;
+  if (/refused|denied/.test(message)) return EACCES;
+  return EINVAL;
+}

@@ -1,0 +1,76 @@
+import type { SequencedBatch } from "../journal/port.ts";
+import type { Load, Loaded } from "../store/loads.ts";
+
+/** What the kernel must forget after the tree changed under it. */
+export interface Forget {
+  readonly entries: readonly { readonly parent: number; readonly name: Uint8Array }[];
+  readonly inodes: readonly number[];
+}
+
+/** From the request thread to the main thread. */
+export type ToMain =
+  | { readonly type: "serving" }
+  | { readonly type: "load"; readonly id: number; readonly load: Load }
+  | { readonly type: "batch"; readonly batch: SequencedBatch }
+  | {
+    readonly type: "command";
+    readonly id: number;
+    readonly command: string;
+    readonly argument: string;
+  }
+  /** Everything done before the `flush` or `pause` of this id is committed (or `error`). */
+  | { readonly type: "flushed"; readonly id: number; readonly error: string | null }
+  | { readonly type: "rebased"; readonly forget: Forget }
+  /** The mount is gone and everything is committed, unless `error` says what is lost. */
+  | { readonly type: "ended"; readonly error: string | null }
+  /** An invariant is broken: nothing may be trusted, the mount stops. */
+  | { readonly type: "broken"; readonly message: string };
+
+/** From the main thread to the request thread. */
+export type ToWorker =
+  | { readonly type: "loaded"; readonly id: number; readonly loaded: Loaded }
+  | { readonly type: "load-failed"; readonly id: number; readonly errno: number }
+  | { readonly type: "committed"; readonly sequence: number }
+  | { readonly type: "commit-failed"; readonly message: string }
+  | {
+    readonly type: "answer";
+    readonly id: number;
+    readonly answer: { readonly result: string } | { readonly errno: number };
+  }
+  | { readonly type: "flush"; readonly id: number }
+  /** Flush, and answer no request until `resume`: the tree stands still in between. */
+  | { readonly type: "pause"; readonly id: number }
+  | {
+    readonly type: "resume";
+    /** The head stands on another layer now: these are its counters. Null: nothing changed. */
+    readonly rebase: { readonly nextInode: number; readonly nextCookie: number } | null;
+  };
+
+/** What the request thread starts with. */
+export interface WorkerStart {
+  readonly device: number;
+  readonly wakeDescriptor: number;
+  readonly nextInode: number;
+  readonly nextCookie: number;
+  readonly readOnly: boolean;
+  readonly controlDirectory: boolean;
+  readonly noatime: boolean;
+  readonly uid: number;
+  readonly gid: number;
+  readonly maxFileSize: number;
+  readonly metadataCacheBytes: number;
+  readonly blockCacheBytes: number;
+}
+
+/**
+ * Wraps a message for a port. `receiveMessageOnPort` of Deno walks every property of an object it
+ * received, each byte of a Uint8Array among them; it leaves the values of a Map alone.
+ */
+export function wrap<T>(message: T): Map<"message", T> {
+  return new Map([["message", message]]);
+}
+
+/** The message that {@link wrap} wrapped. */
+export function unwrap<T>(wrapped: unknown): T {
+  return (wrapped as Map<"message", T>).get("message")!;
+}
