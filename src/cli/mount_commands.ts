@@ -6,7 +6,7 @@ import { readRecords } from "../mount/record.ts";
 import { spawnDaemon } from "../mount/spawn.ts";
 import { unmount } from "../mount/unmount.ts";
 import { loadSettings } from "../mount/database.ts";
-import { type GlobalOptions, held, type Run, tell } from "./session.ts";
+import { alone, type GlobalOptions, held, type Run } from "./session.ts";
 
 interface MountOptions extends GlobalOptions {
   readonly foreground?: boolean;
@@ -93,16 +93,8 @@ export function addMountCommands(program: Command, run: Run): void {
           lines.push(`${directory}  ${state}`);
         }
         await session.out(lines.join("\n") + "\n");
-      }));
-}
-
-/** Runs a command that opens no store in this process. */
-async function alone(command: Command, body: () => Promise<void>): Promise<void> {
-  try {
-    await body();
-  } catch (error) {
-    Deno.exitCode = tell(error, command.optsWithGlobals<GlobalOptions>().debug ?? false);
-  }
+      })
+    );
 }
 
 async function mount(

@@ -143,3 +143,16 @@ export const run: Run = async (command, body) => {
   }
   Deno.exitCode = status;
 };
+
+/** Runs a command that opens no store by itself. */
+export async function alone(
+  command: Command,
+  body: (globals: GlobalOptions) => Promise<void>,
+): Promise<void> {
+  const globals = command.optsWithGlobals<GlobalOptions>();
+  try {
+    await body(globals);
+  } catch (error) {
+    Deno.exitCode = tell(error, globals.debug ?? false);
+  }
+}

@@ -15,6 +15,8 @@ export interface Context {
   sequence?: number;
   /** Answer of a control command, set by whoever carried it out, before the operation runs again. */
   answer?: { readonly result: string } | { readonly errno: number };
+  /** The errno of a wait that failed: the operation ends with it instead of running again. */
+  failure?: number;
 }
 
 /** `struct stat` of an inode. */

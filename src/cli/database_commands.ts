@@ -1,0 +1,88 @@
+import type { Command } from "commander";
+import { resolveHome } from "../base/home.ts";
+import { engineStatus, keepEngine, stopEngine, useEngine } from "../engine/engine.ts";
+import { initialize, loadSettings } from "../mount/database.ts";
+import { doctor } from "./doctor.ts";
+import { alone, print, type Run } from "./session.ts";
+
+/** `init`, `db` and `doctor`. */
+export function addDatabaseCommands(program: Command, _run: Run): void {
+  program
+    .command("init")
+    .description("create or upgrade the schema, the tenant and the workspace")
+    .option("--embedded", "start the embedded engine, whatever the configuration says")
+    .option("--create-database", "create the database when it is missing")
+    .action((options: { embedded?: boolean; createDatabase?: boolean }, command: Command) =>
+      alone(command, async (globals) => {
+        const { workspace, where } = await initialize({
+          ...globals,
+          embedded: options.embedded ?? false,
+          createDatabase: options.createDatabase ?? false,
+        });
+        if (globals.json) await print(JSON.stringify({ workspace, database: where }) + "\n");
+        else if (!globals.quiet) await print(`workspace ${workspace} is ready in ${where}\n`);
+      })
+    );
+
+  program
+    .command("doctor")
+    .description("check this machine and the configuration, and say what to do")
+    .action((_options: unknown, command: Command) =>
+      alone(command, async (globals) => {
+        Deno.exitCode = await doctor(globals);
+      })
+    );
+
+  const database = program.command("db").description("the embedded engine by hand");
+  database
+    .command("start")
+    .description("start the engine and keep it until `tarbox db stop`")
+    .action((_options: unknown, command: Command) =>
+      alone(command, async () => await keepEngine(resolveHome()))
+    );
+  database
+    .command("stop")
+    .description("stop the engine")
+    .action((_options: unknown, command: Command) =>
+      alone(command, async () => await stopEngine(resolveHome()))
+    );
+  database
+    .command("status")
+    .description("whether the engine runs, and where")
+    .action((_options: unknown, command: Command) =>
+      alone(command, async (globals) => {
+        const status = await engineStatus(resolveHome());
+        if (globals.json) return await print(JSON.stringify(status, null, 2) + "\n");
+        await print(status.running ? `running, process ${status.pid}\n` : "stopped\n");
+      })
+    );
+  database
+    .command("url")
+    .description("the address of the database that commands use, without its password")
+    .action((_options: unknown, command: Command) =>
+      alone(command, async (globals) => {
+        const { own } = await loadSettings(globals);
+        if (own !== null) {
+          return await print(
+            `postgres://${own.user}@${own.host}:${own.port}/${own.database}\n`,
+          );
+        }
+        const engine = await useEngine(resolveHome());
+        try {
+          const { host, port, user, database } = engine.database;
+          await print(
+            `postgres://${user}@/${database}?host=${encodeURIComponent(host)}&port=${port}\n`,
+          );
+        } finally {
+          await engine.release();
+        }
+      })
+    );
+
+  program.command("engine-supervisor", { hidden: true }).argument("<HOME>").action(
+    async (home: string) => {
+      const { runSupervisor } = await import("../engine/supervisor.ts");
+      await runSupervisor(home);
+    },
+  );
+}

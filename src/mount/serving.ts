@@ -1,0 +1,230 @@
+import { receiveMessageOnPort } from "node:worker_threads";
+import { FsError } from "../base/errors.ts";
+import { EIO } from "../base/errno.ts";
+import { Eventfd } from "../fuse/eventfd.ts";
+import { Device } from "../fuse/device.ts";
+import { serveLoop } from "../fuse/loop.ts";
+import { Session, type Waiter } from "../fuse/session.ts";
+import { Journal } from "../journal/journal.ts";
+import type { Load } from "../store/loads.ts";
+import { MountedFileSystem } from "../vfs/mounted.ts";
+import type { Context } from "../vfs/operations.ts";
+import type { Wait } from "../vfs/suspension.ts";
+import { type ToMain, type ToWorker, unwrap, type WorkerStart, wrap } from "./messages.ts";
+
+/** An operation that waits for the main thread. */
+interface Parked {
+  readonly context: Context;
+  readonly resume: () => void;
+  readonly load: Load | null;
+  /** How often the tree had been rebased when it was asked. */
+  readonly rebases: number;
+}
+
+/**
+ * The request thread: answers the kernel from the tree in memory until the mount is gone, then has
+ * the rest committed. Blocks; the event loop of this thread never runs.
+ */
+export function startRequests(start: WorkerStart, port: MessagePort): void {
+  const thread = new Requests(start, port);
+  try {
+    thread.run();
+  } catch (error) {
+    const text = error instanceof Error ? error.stack ?? error.message : String(error);
+    port.postMessage(wrap<ToMain>({ type: "broken", message: text }));
+  }
+}
+
+class Requests implements Waiter {
+  readonly #port: MessagePort;
+  readonly #wake: Eventfd;
+  readonly #device: Device;
+  readonly #fileSystem: MountedFileSystem;
+  readonly #journal: Journal;
+  readonly #session: Session;
+  readonly #parked = new Map<number, Parked>();
+  /** Waiters for a batch, for less dirty data, for a lock of an inode. */
+  #commits: { readonly sequence: number; readonly resume: () => void }[] = [];
+  #pressed: (() => void)[] = [];
+  #locks: { readonly inode: number; readonly resume: () => void }[] = [];
+  #flushes: { readonly id: number; readonly sequence: number }[] = [];
+  #nextId = 1;
+  /** No operation runs: the layers below are being changed. */
+  #paused = false;
+  /** What arrived for operations while paused. */
+  #held: ToWorker[] = [];
+  #rebases = 0;
+  #broken: string | null = null;
+
+  constructor(start: WorkerStart, port: MessagePort) {
+    this.#port = port;
+    this.#wake = Eventfd.of(start.wakeDescriptor);
+    this.#device = new Device(start.device);
+    this.#fileSystem = new MountedFileSystem({
+      nextInode: start.nextInode,
+      nextCookie: start.nextCookie,
+      readOnly: start.readOnly,
+      atime: start.noatime ? "noatime" : "relatime",
+      maxFileSize: start.maxFileSize,
+      metadataCacheBytes: start.metadataCacheBytes,
+      blockCacheBytes: start.blockCacheBytes,
+      controlDirectory: start.controlDirectory,
+      uid: start.uid,
+      gid: start.gid,
+    });
+    this.#journal = new Journal(
+      this.#fileSystem.tree,
+      (batch) => this.#send({ type: "batch", batch }),
+      {},
+    );
+    this.#fileSystem.useJournal(this.#journal);
+    this.#session = new Session(this.#device, this.#fileSystem, this, {
+      onBroken: (error: unknown) => {
+        this.#broken = error instanceof Error ? error.stack ?? error.message : String(error);
+      },
+    });
+  }
+
+  run(): void {
+    this.#send({ type: "serving" });
+    serveLoop(this.#device, this.#session, {
+      wakeDescriptor: this.#wake.descriptor,
+      timeout: () => this.#journal.tick(performance.now()),
+      onWake: () => this.#drain(),
+      stop: () => this.#broken !== null,
+    });
+    if (this.#broken !== null) throw new Error(this.#broken);
+    this.#finish();
+  }
+
+  /** The mount is gone: commits what is left. */
+  #finish(): void {
+    this.#fileSystem.close();
+    const sequence = this.#journal.barrier();
+    while (!this.#journal.reached(sequence) && this.#journal.failure === null) this.#sleep();
+    this.#send({ type: "ended", error: this.#journal.failure?.message ?? null });
+  }
+
+  /** Waits for the main thread, without answering the kernel. */
+  #sleep(): void {
+    const timeout = this.#journal.tick(performance.now());
+    this.#wake.wait(timeout ?? 1000);
+    this.#drain();
+  }
+
+  #send(message: ToMain): void {
+    this.#port.postMessage(wrap(message));
+  }
+
+  start(wait: Wait, context: Context, resume: () => void): void {
+    switch (wait.kind) {
+      case "load": {
+        const id = this.#nextId++;
+        this.#parked.set(id, { context, resume, load: wait.load, rebases: this.#rebases });
+        return this.#send({ type: "load", id, load: wait.load });
+      }
+      case "command": {
+        const id = this.#nextId++;
+        this.#parked.set(id, { context, resume, load: null, rebases: this.#rebases });
+        const { command, argument } = wait;
+        return this.#send({ type: "command", id, command, argument });
+      }
+      case "commit":
+        this.#commits.push({ sequence: wait.sequence, resume });
+        return this.#wakeCommitted();
+      case "pressure":
+        this.#pressed.push(resume);
+        return;
+      case "lock":
+        this.#locks.push({ inode: wait.inode, resume });
+        return;
+    }
+  }
+
+  /** Runs again what waited for a lock of this inode. */
+  unlocked(inode: number): void {
+    const ready = this.#locks.filter((waiting) => waiting.inode === inode);
+    this.#locks = this.#locks.filter((waiting) => waiting.inode !== inode);
+    for (const { resume } of ready) resume();
+  }
+
+  #drain(): void {
+    this.#wake.clear();
+    for (;;) {
+      for (;;) {
+        const received = receiveMessageOnPort(this.#port as never);
+        if (received === undefined) break;
+        this.#receive(unwrap<ToWorker>(received.message));
+      }
+      if (!this.#paused) return;
+      const timeout = this.#journal.tick(performance.now());
+      this.#wake.wait(timeout ?? 1000);
+      this.#wake.clear();
+    }
+  }
+
+  #receive(message: ToWorker): void {
+    switch (message.type) {
+      case "loaded":
+      case "load-failed":
+      case "answer":
+        if (this.#paused) this.#held.push(message);
+        else this.#answer(message);
+        return;
+      case "committed":
+        this.#journal.committed(message.sequence);
+        return this.#wakeCommitted();
+      case "commit-failed":
+        this.#journal.failed(new FsError(EIO, message.message));
+        return this.#wakeCommitted();
+      case "flush":
+      case "pause":
+        if (message.type === "pause") this.#paused = true;
+        this.#flushes.push({ id: message.id, sequence: this.#journal.barrier() });
+        return this.#wakeCommitted();
+      case "resume": {
+        this.#paused = false;
+        if (message.rebase !== null) {
+          this.#rebases++;
+          this.#send({ type: "rebased", forget: this.#fileSystem.rebase(message.rebase) });
+        }
+        const held = this.#held;
+        this.#held = [];
+        for (const answer of held) this.#receive(answer);
+        return this.#wakeCommitted();
+      }
+    }
+  }
+
+  #answer(message: Extract<ToWorker, { type: "loaded" | "load-failed" | "answer" }>): void {
+    const { context, resume, load, rebases } = this.#parked.get(message.id)!;
+    this.#parked.delete(message.id);
+    if (message.type === "answer") {
+      context.answer = message.answer;
+    } else if (message.type === "load-failed") {
+      context.failure = message.errno;
+    } else if (rebases === this.#rebases) {
+      // An answer about the tree before a switch says nothing about the one after it.
+      this.#fileSystem.absorb(load!, message.loaded);
+    }
+    resume();
+  }
+
+  /** Goes on with everything that waited for what is committed by now, or has failed. */
+  #wakeCommitted(): void {
+    const { failure } = this.#journal;
+    const done = (sequence: number) => failure !== null || this.#journal.reached(sequence);
+    const flushes = this.#flushes.filter((flush) => done(flush.sequence));
+    this.#flushes = this.#flushes.filter((flush) => !done(flush.sequence));
+    for (const { id } of flushes) {
+      this.#send({ type: "flushed", id, error: failure?.message ?? null });
+    }
+    if (this.#paused) return;
+    const commits = this.#commits.filter(({ sequence }) => done(sequence));
+    this.#commits = this.#commits.filter(({ sequence }) => !done(sequence));
+    const pressed = this.#pressed;
+    this.#pressed = [];
+    for (const { resume } of commits) resume();
+    for (const resume of pressed) resume();
+  }
+}
