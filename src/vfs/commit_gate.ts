@@ -1,0 +1,40 @@
+import type { Journal } from "../journal/journal.ts";
+import type { Context } from "./operations.ts";
+import { Suspension } from "./suspension.ts";
+
+/** The journal as operations meet it: what it cannot grant yet becomes a suspension. */
+export class CommitGate {
+  readonly #journal: Journal;
+  readonly #now: () => number;
+
+  /** @param now milliseconds of any origin, the same that the journal's `tick` is called with */
+  constructor(journal: Journal, now: () => number) {
+    this.#journal = journal;
+    this.#now = now;
+  }
+
+  /**
+   * Asked before an operation changes anything; `bytes` of file data become dirty.
+   * @throws {Suspension} while too much waits for the store.
+   * @throws {FsError} EIO once commits have failed.
+   */
+  admit(bytes: number): void {
+    if (!this.#journal.admit(bytes)) throw new Suspension({ kind: "pressure" });
+  }
+
+  /** Something became dirty. */
+  touched(): void {
+    this.#journal.touched(this.#now());
+  }
+
+  /**
+   * Returns once everything that was done before its first run is committed (man 2 fsync).
+   * @throws {Suspension} until then. @throws {FsError} EIO when it never will be.
+   */
+  sync(context: Context): void {
+    context.sequence ??= this.#journal.barrier();
+    if (!this.#journal.reached(context.sequence)) {
+      throw new Suspension({ kind: "commit", sequence: context.sequence });
+    }
+  }
+}
