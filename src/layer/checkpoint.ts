@@ -1,0 +1,259 @@
+import { TarboxError } from "../base/errors.ts";
+import { hex } from "../base/bytes.ts";
+import { nowNanoseconds } from "../base/clock.ts";
+import type { LayerRow, WorkspaceRow } from "../store/rows.ts";
+import type { Store } from "../store/store.ts";
+import { ancestry } from "./chains.ts";
+import { requireWorkspace, resolve } from "./references.ts";
+
+/** Tries to find a name that nobody took in between. */
+const NAME_ATTEMPTS = 5;
+
+/** What a change of the head did. */
+export interface Switched {
+  /** The layer that the head stands on now. */
+  readonly layer: LayerRow;
+  /** The layer that took what was unsealed; null when nothing was, or it was discarded. */
+  readonly saved: LayerRow | null;
+}
+
+/** 32 random hexadecimal digits: the id of a new layer. */
+export function newUid(): string {
+  return hex(crypto.getRandomValues(new Uint8Array(16)));
+}
+
+/**
+ * Seals the head of a workspace. Without a name: `ckpt-N`, N one above the highest there.
+ * What a mount holds unwritten must be flushed before by its holder. O(1) in the size of the tree.
+ * @throws {TarboxError} when the name is taken or invalid. @throws {FencedError}
+ */
+export async function checkpoint(
+  store: Store,
+  workspace: WorkspaceRow,
+  epoch: number | null,
+  { name, message = "" }: { readonly name?: string; readonly message?: string } = {},
+): Promise<LayerRow> {
+  if (name !== undefined) {
+    return (await store.seal(workspace.id, epoch, { uid: newUid(), name, message })).layer;
+  }
+  return await sealUnder(store, workspace, epoch, message, (taken) => {
+    let highest = 0;
+    for (const other of taken) {
+      const match = /^ckpt-(\d{1,15})$/.exec(other);
+      if (match !== null) highest = Math.max(highest, Number(match[1]));
+    }
+    return `ckpt-${highest + 1}`;
+  });
+}
+
+/** Seals under a name chosen from those taken; chooses again when another took it meanwhile. */
+async function sealUnder(
+  store: Store,
+  workspace: WorkspaceRow,
+  epoch: number | null,
+  message: string,
+  choose: (taken: ReadonlySet<string>) => string,
+): Promise<LayerRow> {
+  let last = "";
+  for (let attempt = 1;; attempt++) {
+    const layers = await store.layers();
+    const name = choose(
+      new Set(layers.filter((l) => l.workspace === workspace.id).map((l) => l.name)),
+    );
+    try {
+      return (await store.seal(workspace.id, epoch, { uid: newUid(), name, message })).layer;
+    } catch (error) {
+      const raced = error instanceof TarboxError && name !== last && attempt < NAME_ATTEMPTS;
+      const taken = raced && (await store.layers())
+        .some((layer) => layer.workspace === workspace.id && layer.name === name);
+      if (!taken) throw error;
+      last = name;
+    }
+  }
+}
+
+/** Seals the head as `auto-YYYYMMDD-HHMMSS` (UTC). */
+export async function autoCheckpoint(
+  store: Store,
+  workspace: WorkspaceRow,
+  epoch: number | null,
+  message: string,
+): Promise<LayerRow> {
+  const now = new Date(Number(nowNanoseconds() / 1_000_000n)).toISOString();
+  const stem = `auto-${now.slice(0, 19).replaceAll(/[-:]/g, "").replace("T", "-")}`;
+  return await sealUnder(store, workspace, epoch, message, (taken) => {
+    if (!taken.has(stem)) return stem;
+    let count = 2;
+    while (taken.has(`${stem}-${count}`)) count++;
+    return `${stem}-${count}`;
+  });
+}
+
+/**
+ * Whether the head differs from the layer below it. More than `headChanged`: when the newest layer
+ * was dropped its changes belong to the head, though they were not made since it was opened.
+ */
+export async function unsealed(store: Store, workspace: WorkspaceRow): Promise<boolean> {
+  const [changed, layers, row] = await Promise.all([
+    store.headChanged(workspace.id),
+    store.layers(),
+    requireWorkspace(store, workspace.name),
+  ]);
+  if (changed) return true;
+  const base = layers.find((layer) => layer.id === row.base)?.point ?? null;
+  const after = base?.lineage === row.head.lineage ? base.ordinal : -1;
+  if (base !== null && after >= row.head.ordinal - 1) return false;
+  const keys = await store.changedKeys(row.head.lineage, after, row.head.ordinal);
+  // On an empty base the head's first ordinal holds the root directory that every tree has.
+  return keys.dentries.length > 0 || keys.inodes.length > (base === null ? 1 : 0);
+}
+
+/**
+ * Puts a fresh head on a layer. What is unsealed is sealed before as `auto-…`, unless `discard`.
+ * @throws {TarboxError} when the reference names no sealed layer. @throws {FencedError}
+ */
+export async function switchTo(
+  store: Store,
+  workspace: WorkspaceRow,
+  epoch: number | null,
+  ref: string,
+  { discard = false }: { readonly discard?: boolean } = {},
+): Promise<Switched> {
+  // Resolved first: `head~1` is meant as it is now, not below the automatic layer.
+  const { layer } = await resolve(store, workspace.name, ref);
+  if (layer === null) {
+    throw new TarboxError(
+      `switch to ${ref}: the head is no sealed layer`,
+      "`tarbox checkpoint` seals it",
+    );
+  }
+  return await standOn(store, workspace, epoch, layer, discard);
+}
+
+async function standOn(
+  store: Store,
+  workspace: WorkspaceRow,
+  epoch: number | null,
+  layer: LayerRow,
+  discard: boolean,
+): Promise<Switched> {
+  const saved = !discard && await unsealed(store, workspace)
+    ? await autoCheckpoint(store, workspace, epoch, `before switching to ${layer.name}`)
+    : null;
+  await store.setHead(workspace.id, epoch, layer);
+  return { layer, saved };
+}
+
+/**
+ * Takes back what was done since the last layer; when nothing was, the last layer itself: the head
+ * then stands on the layer below it. What is taken back stays as a layer, so nothing is lost.
+ * @throws {TarboxError} when there is nothing below.
+ */
+export async function undo(
+  store: Store,
+  workspace: WorkspaceRow,
+  epoch: number | null,
+): Promise<Switched> {
+  const row = await requireWorkspace(store, workspace.name);
+  const chain = ancestry(await store.layers(), row.base);
+  const target = chain[await unsealed(store, row) ? 0 : 1];
+  if (target === undefined) {
+    throw new TarboxError("undo: there is no layer below", "`tarbox layers` shows the chain");
+  }
+  return await standOn(store, row, epoch, target, false);
+}
+
+/**
+ * A new workspace on what a reference names, O(1). `head` with something unsealed is sealed first as
+ * `auto-…`, which needs the workspace's epoch (or that nobody holds it).
+ * @throws {TarboxError} when the name is taken, or for another workspace's unsealed head.
+ */
+export async function fork(
+  store: Store,
+  workspace: WorkspaceRow,
+  epoch: number | null,
+  { name, from = "head" }: { readonly name: string; readonly from?: string },
+): Promise<WorkspaceRow> {
+  const resolved = await resolve(store, workspace.name, from);
+  let layer = resolved.layer;
+  if (layer === null) {
+    const source = resolved.workspace;
+    if (await store.workspace(name) !== null) {
+      throw new TarboxError(`workspace ${name}: the name is taken`, "choose another");
+    }
+    const dirty = source.base === null ? true : await unsealed(store, source);
+    if (!dirty) {
+      layer = (await store.layers()).find((other) => other.id === source.base) ?? null;
+    } else if (source.id === workspace.id) {
+      layer = await autoCheckpoint(store, source, epoch, `for the fork ${name}`);
+    } else {
+      throw new TarboxError(
+        `fork from ${from}: that head is not sealed`,
+        `\`tarbox --workspace ${source.name} checkpoint\` seals it`,
+      );
+    }
+  }
+  // The root of a workspace on a layer is that layer's; these values serve an empty tree only.
+  return await store.createWorkspace(name, layer, { uid: 0, gid: 0, time: nowNanoseconds() });
+}
+
+/** Gives a layer another name. @throws {TarboxError} when it is taken or invalid. */
+export async function rename(
+  store: Store,
+  workspace: string,
+  ref: string,
+  name: string,
+): Promise<LayerRow> {
+  const layer = await requireLayer(store, workspace, ref);
+  await store.renameLayer(layer.id, name);
+  return { ...layer, name };
+}
+
+/** Forgets a layer; what stands on it keeps its state. @throws {TarboxError} for the head. */
+export async function drop(store: Store, workspace: string, ref: string): Promise<LayerRow> {
+  const layer = await requireLayer(store, workspace, ref);
+  await store.dropLayers([layer.id]);
+  return layer;
+}
+
+/**
+ * Joins the layers after A up to and with B into one, which keeps B's name and state.
+ * @returns how many layers were forgotten. @throws {TarboxError} unless A is below B.
+ */
+export async function squash(
+  store: Store,
+  workspace: string,
+  range: string,
+): Promise<{ readonly layer: LayerRow; readonly squashed: number }> {
+  const match = /^(.+?)\.\.(.+)$/s.exec(range);
+  if (match === null) {
+    throw new TarboxError(`squash ${range}: no range`, "write it as A..B", 2);
+  }
+  const from = await requireLayer(store, workspace, match[1]!);
+  const to = await requireLayer(store, workspace, match[2]!);
+  const chain = ancestry(await store.layers(), to.id);
+  const end = chain.findIndex((layer) => layer.id === from.id);
+  if (end < 0) {
+    throw new TarboxError(
+      `squash ${range}: ${from.name} is not below ${to.name}`,
+      "the older layer comes first",
+    );
+  }
+  const between = chain.slice(1, Math.max(1, end)).map((layer) => layer.id);
+  if (between.length > 0) await store.dropLayers(between);
+  return { layer: to, squashed: between.length };
+}
+
+/** The sealed layer that a reference names. @throws {TarboxError} for an unsealed head. */
+export async function requireLayer(
+  store: Store,
+  workspace: string,
+  ref: string,
+): Promise<LayerRow> {
+  const { layer } = await resolve(store, workspace, ref);
+  if (layer !== null) return layer;
+  throw new TarboxError(
+    `reference ${ref}: the head is no sealed layer`,
+    "`tarbox checkpoint` seals it",
+  );
+}

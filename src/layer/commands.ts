@@ -1,0 +1,113 @@
+import { TarboxError } from "../base/errors.ts";
+import type { LayerRow, WorkspaceRow } from "../store/rows.ts";
+import type { Store } from "../store/store.ts";
+import { autoCheckpoint, checkpoint, fork, switchTo, undo, unsealed } from "./checkpoint.ts";
+
+/** A layer as every JSON answer shows it. */
+export interface LayerFacts {
+  readonly name: string;
+  readonly id: string;
+  readonly createdAt: string;
+  readonly message: string;
+}
+
+/** The facts of a layer. */
+export function layerFacts(layer: LayerRow): LayerFacts {
+  return {
+    name: layer.name,
+    id: layer.uid,
+    createdAt: layer.createdAt.toISOString(),
+    message: layer.message,
+  };
+}
+
+/** A command on a workspace: arguments and result are JSON. */
+export type LayerCommand = (
+  store: Store,
+  workspace: WorkspaceRow,
+  epoch: number | null,
+  argument: unknown,
+) => Promise<unknown>;
+
+/**
+ * Commands that need the workspace's holder. The holder flushes, calls one of these under its epoch,
+ * and then reads the workspace's head again; without a holder the command line calls them itself.
+ *
+ * - `flush {}`: nothing beyond the flush. → `null`
+ * - `checkpoint {name?, message?}` → {@link LayerFacts}
+ * - `seal {message?}`: as `checkpoint`, named `auto-…`, only when something is unsealed
+ *   → {@link LayerFacts} or null
+ * - `switch {ref, discard?}`, `undo {}` → `{layer, saved}`
+ * - `fork {name, from?}` → `{name}`
+ */
+export const layerCommands: Readonly<Record<string, LayerCommand>> = {
+  flush: () => Promise.resolve(null),
+  async checkpoint(store, workspace, epoch, argument) {
+    const { name, message } = fields(argument);
+    return layerFacts(
+      await checkpoint(store, workspace, epoch, {
+        name: optionalText("name", name),
+        message: optionalText("message", message),
+      }),
+    );
+  },
+  async seal(store, workspace, epoch, argument) {
+    if (!await unsealed(store, workspace)) return null;
+    const message = optionalText("message", fields(argument).message) ?? "";
+    return layerFacts(await autoCheckpoint(store, workspace, epoch, message));
+  },
+  async switch(store, workspace, epoch, argument) {
+    const { ref, discard } = fields(argument);
+    const switched = await switchTo(store, workspace, epoch, requiredText("ref", ref), {
+      discard: discard === true,
+    });
+    return {
+      layer: layerFacts(switched.layer),
+      saved: switched.saved === null ? null : layerFacts(switched.saved),
+    };
+  },
+  async undo(store, workspace, epoch) {
+    const { layer, saved } = await undo(store, workspace, epoch);
+    return { layer: layerFacts(layer), saved: saved === null ? null : layerFacts(saved) };
+  },
+  async fork(store, workspace, epoch, argument) {
+    const { name, from } = fields(argument);
+    const made = await fork(store, workspace, epoch, {
+      name: requiredText("name", name),
+      from: optionalText("from", from),
+    });
+    return { name: made.name };
+  },
+};
+
+/** Runs one of {@link layerCommands}. @throws {TarboxError} for a name that is none. */
+export async function runLayerCommand(
+  store: Store,
+  workspace: WorkspaceRow,
+  epoch: number | null,
+  command: string,
+  argument: unknown,
+): Promise<unknown> {
+  if (!Object.hasOwn(layerCommands, command)) {
+    throw new TarboxError(`request ${command}: unknown to this version of tarbox`);
+  }
+  return await layerCommands[command]!(store, workspace, epoch, argument);
+}
+
+function fields(argument: unknown): Record<string, unknown> {
+  return typeof argument === "object" && argument !== null
+    ? argument as Record<string, unknown>
+    : {};
+}
+
+function optionalText(field: string, value: unknown): string | undefined {
+  if (value === undefined || value === null) return undefined;
+  if (typeof value === "string") return value;
+  throw new TarboxError(`${field}: a text is needed, not ${JSON.stringify(value)}`, undefined, 2);
+}
+
+function requiredText(field: string, value: unknown): string {
+  const text = optionalText(field, value);
+  if (text === undefined) throw new TarboxError(`${field}: missing`, undefined, 2);
+  return text;
+}
