@@ -24,8 +24,8 @@ const CHANGE_BYTES = 512;
 /**
  * Decides when the dirty state of a tree becomes a batch, and knows what is committed. At most one
  * batch is in flight; everything that becomes dirty meanwhile is in the next one, so any number of
- * fsync calls shares a commit. Synchronous; whoever owns it hands in the time (milliseconds, any
- * origin) and the answers of the store.
+ * fsync calls shares a commit. Synchronous; the loop that runs the operations calls `tick` after each
+ * turn with its time (milliseconds, any origin), and hands in the answers of the store.
  *
  * INVARIANT: committed <= cut <= committed + 1.
  */
@@ -39,11 +39,11 @@ export class Journal {
   #committed = 0;
   /** Highest sequence that a barrier waits for. */
   #awaited = 0;
-  /** When the oldest change that is not in a batch was made; null: everything is in one. */
+  /** When the oldest change that is in no batch was first seen by `tick`; null: none was. */
   #oldest: number | null = null;
   #changeBytes = 0;
   #inFlightBytes = 0;
-  #error: Error | null = null;
+  #failure: Error | null = null;
 
   /** @param send takes a batch on its way; its end is told by `committed` or `failed` */
   constructor(
@@ -57,8 +57,8 @@ export class Journal {
   }
 
   /** Why nothing can be written any more, or null. */
-  get error(): Error | null {
-    return this.#error;
+  get failure(): Error | null {
+    return this.#failure;
   }
 
   /** Sequence of the last batch that the store has. */
@@ -90,19 +90,17 @@ export class Journal {
     return false;
   }
 
-  /** Something became dirty at this time. */
-  touched(now: number): void {
-    this.#oldest ??= now;
+  /** Something became dirty. */
+  touched(): void {
     this.#changeBytes += CHANGE_BYTES;
   }
 
   /**
    * The sequence which, once committed, covers everything done so far: of the batch in flight when
    * nothing was changed since it was cut, else of the next, which is cut as soon as it can be.
-   * @throws {FsError} EIO once commits have failed.
+   * 0 or a sequence that is reached already when everything is committed.
    */
   barrier(): number {
-    this.#check();
     if (!this.#source.dirty) return this.#cut;
     const sequence = this.#cut + 1;
     this.#awaited = sequence;
@@ -120,8 +118,8 @@ export class Journal {
     return false;
   }
 
-  /** The store has this batch, durably. Cuts the next one if there is a reason. */
-  committed(sequence: number, now: number): void {
+  /** The store has this batch, durably. Cuts the next one if something waits for it. */
+  committed(sequence: number): void {
     invariant(
       this.#inFlight && sequence === this.#cut,
       `batch ${sequence} was committed, but ${this.#cut} is the last one cut`,
@@ -129,7 +127,7 @@ export class Journal {
     this.#committed = sequence;
     this.#inFlightBytes = 0;
     this.#source.settled();
-    this.tick(now);
+    if (this.#due) this.#cutNow();
     this.#wake();
   }
 
@@ -138,7 +136,7 @@ export class Journal {
    * For good: what is dirty stays unwritten, and every barrier and mutation from now on gets EIO.
    */
   failed(error: Error): void {
-    this.#error ??= error;
+    this.#failure ??= error;
     this.#wake();
   }
 
@@ -147,11 +145,10 @@ export class Journal {
    * @returns milliseconds until the next call is due; null: not before the next change or commit
    */
   tick(now: number): number | null {
-    if (this.#error !== null || this.#inFlight || !this.#source.dirty) return null;
-    const age = now - (this.#oldest ?? now);
-    const left = this.#options.commitIntervalMs - age;
-    const full = this.#source.dirtyBytes + this.#changeBytes > this.#options.softBytes;
-    if (left > 0 && !full && this.#awaited <= this.#cut) return left;
+    if (this.#failure !== null || this.#inFlight || !this.#source.dirty) return null;
+    this.#oldest ??= now;
+    const left = this.#oldest + this.#options.commitIntervalMs - now;
+    if (left > 0 && !this.#due) return left;
     this.#cutNow();
     return null;
   }
@@ -165,18 +162,24 @@ export class Journal {
     return () => this.#listeners.delete(listener);
   }
 
+  /** Whether there is a reason, other than time, to cut a batch. */
+  get #due(): boolean {
+    return this.#awaited > this.#cut ||
+      this.#source.dirtyBytes + this.#changeBytes > this.#options.softBytes;
+  }
+
   get #inFlight(): boolean {
     return this.#cut > this.#committed;
   }
 
   #check(): void {
-    if (this.#error !== null) {
-      throw new FsError(EIO, `commits have failed: ${this.#error.message}`);
+    if (this.#failure !== null) {
+      throw new FsError(EIO, `commits have failed: ${this.#failure.message}`);
     }
   }
 
   #cutNow(): void {
-    if (this.#inFlight || !this.#source.dirty || this.#error !== null) return;
+    if (this.#inFlight || !this.#source.dirty || this.#failure !== null) return;
     const changeBytes = this.#changeBytes;
     const batch = this.#source.collect();
     this.#cut++;

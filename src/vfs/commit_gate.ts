@@ -1,3 +1,5 @@
+import { EIO } from "../base/errno.ts";
+import { FsError } from "../base/errors.ts";
 import type { Journal } from "../journal/journal.ts";
 import type { Context } from "./operations.ts";
 import { Suspension } from "./suspension.ts";
@@ -5,12 +7,9 @@ import { Suspension } from "./suspension.ts";
 /** The journal as operations meet it: what it cannot grant yet becomes a suspension. */
 export class CommitGate {
   readonly #journal: Journal;
-  readonly #now: () => number;
 
-  /** @param now milliseconds of any origin, the same that the journal's `tick` is called with */
-  constructor(journal: Journal, now: () => number) {
+  constructor(journal: Journal) {
     this.#journal = journal;
-    this.#now = now;
   }
 
   /**
@@ -24,7 +23,7 @@ export class CommitGate {
 
   /** Something became dirty. */
   touched(): void {
-    this.#journal.touched(this.#now());
+    this.#journal.touched();
   }
 
   /**
@@ -32,6 +31,7 @@ export class CommitGate {
    * @throws {Suspension} until then. @throws {FsError} EIO when it never will be.
    */
   sync(context: Context): void {
+    if (this.#journal.failure !== null) throw new FsError(EIO, this.#journal.failure.message);
     context.sequence ??= this.#journal.barrier();
     if (!this.#journal.reached(context.sequence)) {
       throw new Suspension({ kind: "commit", sequence: context.sequence });
