@@ -134,15 +134,16 @@ export function planCopy(
   return { steps, copied: done, dirties: moved + shared };
 }
 
-/** Does what {@link planCopy} planned, with the same files and offsets. */
-export function copyRange(
+/**
+ * @param shift distance from the offset in the source to that in the target
+ * @throws {Suspension} unless {@link copyRange} with this plan can go on
+ */
+export function demandCopy(
   source: FileData,
-  offset: number,
   target: FileData,
-  targetOffset: number,
+  shift: number,
   plan: CopyPlan,
 ): void {
-  const shift = targetOffset - offset;
   const hashes: Uint8Array[] = [];
   for (const step of plan.steps) {
     if (step.blocks) continue;
@@ -151,6 +152,10 @@ export function copyRange(
     hashes.push(...target.missing(edges(target, step.offset + shift, end + shift)));
   }
   demandContents(hashes);
+}
+
+/** Does what {@link planCopy} planned and {@link demandCopy} found possible. */
+export function copyRange(source: FileData, target: FileData, shift: number, plan: CopyPlan): void {
   for (const step of plan.steps) {
     const end = step.offset + step.length;
     if (step.blocks) {
