@@ -2,12 +2,12 @@ import { EACCES, EBUSY, EEXIST, EINVAL, EIO, ENOENT } from "../base/errno.ts";
 import { InvariantError, TarboxError } from "../base/errors.ts";
 import { invalidateEntry, invalidateInode } from "../fuse/notify.ts";
 import { Committer } from "../journal/committer.ts";
-import { layerCommands } from "../layer/commands.ts";
+import { layerCommands, runLayerCommand } from "../layer/commands.ts";
 import { FencedError } from "../store/errors.ts";
 import { answerLoad, type Load } from "../store/loads.ts";
 import type { Chain, Point, WorkspaceRow } from "../store/rows.ts";
 import type { Reply, Request, Store } from "../store/store.ts";
-import { controlAnswer, controlRequest } from "./control.ts";
+import { Control } from "./control.ts";
 import type { Forget, ToMain } from "./messages.ts";
 import type { RequestThread } from "./request_thread.ts";
 
@@ -37,6 +37,7 @@ export class Holding {
   #rebased: ((forget: Forget) => void) | null = null;
   /** Commands run one after the other: each pauses the tree. */
   #commands: Promise<unknown> = Promise.resolve();
+  readonly #controls: Control;
   readonly #serving = Promise.withResolvers<void>();
   readonly #ended = Promise.withResolvers<void>();
 
@@ -54,6 +55,11 @@ export class Holding {
     this.#epoch = epoch;
     this.#chain = chain;
     this.#device = device;
+    this.#controls = new Control({
+      store,
+      workspace: workspace.name,
+      execute: (command, argument) => this.#execute(command, argument),
+    });
     this.#ended.promise.catch(() => {});
     thread.onMessage = (message) => this.#receive(message);
     thread.onError = (message) => this.#broken(message);
@@ -191,8 +197,7 @@ export class Holding {
 
   async #executeNow(command: string, argument: unknown): Promise<unknown> {
     if (command === "flush") return await this.#flush(false);
-    const run = layerCommands[command];
-    if (run === undefined) {
+    if (!Object.hasOwn(layerCommands, command)) {
       throw new TarboxError(
         `a mount holds workspace ${this.#workspace.name}, and cannot do ${command} while mounted`,
         "unmount it first",
@@ -201,7 +206,8 @@ export class Holding {
     await this.#flush(true);
     let rebase: { nextInode: number; nextCookie: number } | null = null;
     try {
-      const result = await run(this.#store, this.#workspace, this.#epoch, argument);
+      const { workspace, epoch } = { workspace: this.#workspace, epoch: this.#epoch };
+      const result = await runLayerCommand(this.#store, workspace, epoch, command, argument);
       this.#workspace = (await this.#store.workspace(this.#workspace.name))!;
       const { head } = this.#workspace;
       const before = this.#head();
@@ -227,24 +233,12 @@ export class Holding {
   /** A command that came through the control directory. */
   async #control(id: number, command: string, argument: string): Promise<void> {
     try {
-      const request = controlRequest(command, argument);
-      const result = request === null
-        ? await controlAnswer(this.#store, this.#workspace.name, command, argument)
-        : JSON.stringify(await this.#execute(request.command, request.argument));
-      this.#lastError = "";
+      const result = await this.#controls.perform(command, argument);
       this.#thread.send({ type: "answer", id, answer: { result } });
     } catch (error) {
       const message = error instanceof Error ? error.message : String(error);
-      this.#lastError = message;
       this.#thread.send({ type: "answer", id, answer: { errno: controlErrno(message) } });
     }
-  }
-
-  #lastError = "";
-
-  /** Why the last command of the control directory failed; empty when it did not. */
-  get lastError(): string {
-    return this.#lastError;
   }
 }
 
