@@ -60,6 +60,11 @@ export class FilePool {
     return { hash, key };
   }
 
+  /** Takes in the answer to a `contents` load. */
+  absorbContents(hashes: readonly Uint8Array[], contents: readonly Uint8Array[]): void {
+    this.cache.absorb(hashes.map(latin1), contents);
+  }
+
   /** The batch in flight is committed. */
   settled(): void {
     for (const key of this.cache.unpinAll()) this.#stored.add(key);

@@ -114,7 +114,9 @@ export function planCopy(
   while (done < total) {
     const at = offset + done;
     let step = Math.min(BLOCK_SIZE - at % BLOCK_SIZE, total - done);
-    const last = at + step === sourceSize && targetOffset + done + step >= targetSize;
+    // Not in one file: an earlier step may write into what is the last block of the source.
+    const last = source !== target && at + step === sourceSize &&
+      targetOffset + done + step >= targetSize;
     const blocks = congruent && at % BLOCK_SIZE === 0 && (step === BLOCK_SIZE || last);
     if (blocks) {
       if (source.at(blockOf(at))?.hash === null) shared += BLOCK_SIZE;

@@ -1,0 +1,421 @@
+import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
+import fc from "fast-check";
+import { hex } from "../base/bytes.ts";
+import { EFBIG, EINVAL, ENXIO, EOPNOTSUPP } from "../base/errno.ts";
+import { FsError } from "../base/errors.ts";
+import { S_IFREG } from "../base/modes.ts";
+import { allocatedBytes, BLOCK_SIZE, type BlockRow, type InodeRow } from "../store/rows.ts";
+import { FileData } from "./file_data.ts";
+import {
+  allocateFile,
+  copyFile,
+  FALLOC_FL_KEEP_SIZE,
+  FALLOC_FL_PUNCH_HOLE,
+  FALLOC_FL_ZERO_RANGE,
+  type FileHost,
+  readFile,
+  SEEK_DATA,
+  SEEK_HOLE,
+  seekFile,
+  truncateFile,
+  writeFile,
+} from "./file_io.ts";
+import { FilePool, type FileRows } from "./file_pool.ts";
+import { Suspension } from "./suspension.ts";
+
+const MAX_SIZE = 6 * BLOCK_SIZE;
+
+interface OpenFile {
+  row: InodeRow;
+  file: FileData;
+}
+
+/** Files over a store that is two maps, which answers loads and applies batches when they settle. */
+class World implements FileHost<OpenFile> {
+  readonly maxFileSize = MAX_SIZE;
+  readonly pool: FilePool;
+  readonly files: OpenFile[];
+  readonly contents = new Map<string, Uint8Array>();
+  readonly blocks = new Map<string, BlockRow>();
+  loads = 0;
+  inFlight: FileRows | null = null;
+
+  constructor(count: number, cacheBytes: number) {
+    this.pool = new FilePool(cacheBytes);
+    this.files = Array.from({ length: count }, (_, i) => ({
+      row: newRow(i + 2),
+      file: new FileData(i + 2, this.pool, true),
+    }));
+  }
+
+  now(): bigint {
+    return 7n;
+  }
+
+  admit(): void {}
+
+  markInode(): void {}
+
+  /** Runs an operation as the session does: again after each load, until it is through. */
+  run<T>(operation: () => T): T {
+    for (let turn = 0; turn < 20; turn++) {
+      try {
+        return operation();
+      } catch (error) {
+        if (!(error instanceof Suspension)) throw error;
+        assert(error.wait.kind === "load");
+        this.answer(error.wait.load);
+      }
+    }
+    throw new Error("an operation suspends again and again");
+  }
+
+  collect(): void {
+    if (this.inFlight !== null) return;
+    this.inFlight = { blocks: [], deadBlocks: [], contents: [] };
+    for (const { file } of this.files) file.collect(this.inFlight);
+    assert.equal(this.pool.dirtyBytes, 0);
+    const bytes = this.inFlight.contents.reduce((sum, { data }) => sum + data.length, 0);
+    assert.equal(this.pool.inFlightBytes, bytes);
+  }
+
+  /** Applies what is in flight: late, so that a change of in-flight data would be seen. */
+  settle(): void {
+    if (this.inFlight === null) return;
+    for (const { hash, data } of this.inFlight.contents) {
+      assert.equal(createHash("sha256").update(data).digest("hex"), hex(hash));
+      assert(!this.contents.has(hex(hash)), "a content was sent twice");
+      this.contents.set(hex(hash), data.slice());
+    }
+    const keys = new Set<string>();
+    for (const row of this.inFlight.blocks) {
+      keys.add(`${row.inode}/${row.index}`);
+      assert.equal(this.contents.get(hex(row.hash))?.length, row.length);
+      this.blocks.set(`${row.inode}/${row.index}`, row);
+    }
+    for (const { inode, index } of this.inFlight.deadBlocks) {
+      assert(!keys.has(`${inode}/${index}`), "a block is both put and dead");
+      assert(this.blocks.delete(`${inode}/${index}`), "a block without a row died");
+    }
+    this.inFlight = null;
+    this.pool.settled();
+    assert.equal(this.pool.inFlightBytes, 0);
+  }
+
+  /** Forgets the maps of files that are clean, as the tree does when memory is short. */
+  forget(): void {
+    if (this.inFlight !== null) return;
+    this.pool.cache.clear();
+    for (const open of this.files) {
+      if (!open.file.dirty) open.file = new FileData(open.row.inode, this.pool, false);
+    }
+  }
+
+  read(index: number, offset: number, size: number): Uint8Array {
+    const parts = this.run(() => readFile(this.files[index]!, offset, size));
+    return new Uint8Array(Buffer.concat(parts));
+  }
+
+  check(): void {
+    let dirty = 0;
+    for (const { row, file } of this.files) {
+      if (!file.loaded) continue;
+      let allocated = 0;
+      for (const index of file.indexes(0, Infinity)) {
+        const ref = file.at(index)!;
+        assert(ref.length >= 1 && index * BLOCK_SIZE + ref.length <= row.size);
+        allocated += allocatedBytes(ref.length);
+        if (ref.hash !== null) continue;
+        dirty += ref.buffer.length;
+        assert(ref.buffer.subarray(ref.length).every((byte) => byte === 0));
+      }
+      assert.equal(file.allocated, allocated);
+      assert.equal(row.allocated, allocated);
+    }
+    assert.equal(this.pool.dirtyBytes, dirty);
+  }
+
+  private answer(load: import("../store/loads.ts").Load): void {
+    this.loads++;
+    if (load.kind === "blocks") {
+      const rows = [...this.blocks.values()].filter(({ inode }) => inode === load.inode);
+      this.files.find(({ row }) => row.inode === load.inode)!.file.absorb(rows);
+      return;
+    }
+    assert(load.kind === "contents");
+    this.pool.absorbContents(load.hashes, load.hashes.map((hash) => this.contents.get(hex(hash))!));
+  }
+}
+
+function newRow(inode: number): InodeRow {
+  return {
+    inode,
+    mode: S_IFREG | 0o644,
+    uid: 0,
+    gid: 0,
+    nlink: 1,
+    size: 0,
+    allocated: 0,
+    rdev: 0,
+    atime: 0n,
+    mtime: 0n,
+    ctime: 0n,
+    btime: 0n,
+    target: null,
+    xattrs: null,
+  };
+}
+
+function pattern(seed: number, length: number): Uint8Array {
+  const out = new Uint8Array(length);
+  for (let i = 0; i < length; i++) out[i] = (seed * 31 + i * 7 + (i >> 8)) & 0xff;
+  return out;
+}
+
+function fails(errno: number, operation: () => unknown): void {
+  assert.throws(operation, (error) => error instanceof FsError && error.errno === errno);
+}
+
+/** Offsets close to block and page borders, where mistakes live. */
+const offsets = fc.tuple(
+  fc.integer({ min: 0, max: 3 }),
+  fc.constantFrom(0, 0, 0, 1, 4095, 4096, 70000, BLOCK_SIZE - 1),
+).map(([block, within]) => block * BLOCK_SIZE + within);
+const lengths = fc.constantFrom(1, 100, 4096, 65536, BLOCK_SIZE, BLOCK_SIZE + 1, 2 * BLOCK_SIZE);
+const which = fc.integer({ min: 0, max: 1 });
+
+const steps = fc.oneof(
+  { weight: 6, arbitrary: fc.tuple(fc.constant("write"), which, offsets, lengths, fc.nat(255)) },
+  { weight: 2, arbitrary: fc.tuple(fc.constant("truncate"), which, offsets) },
+  { weight: 2, arbitrary: fc.tuple(fc.constant("punch"), which, offsets, lengths) },
+  { weight: 2, arbitrary: fc.tuple(fc.constant("zero"), which, offsets, lengths) },
+  { weight: 1, arbitrary: fc.tuple(fc.constant("extend"), which, offsets, lengths) },
+  { weight: 4, arbitrary: fc.tuple(fc.constant("copy"), which, offsets, lengths, which, offsets) },
+  { weight: 2, arbitrary: fc.tuple(fc.constant("read"), which, offsets, lengths) },
+  { weight: 3, arbitrary: fc.tuple(fc.constantFrom("collect", "settle", "forget")) },
+) as fc.Arbitrary<[string, ...number[]]>;
+
+/** The plain model of a file: its bytes. */
+function apply(world: World, model: Uint8Array[], step: [string, ...number[]]): void {
+  const [kind, index = 0, offset = 0, length = 0, extra = 0, extra2 = 0] = step;
+  const open = world.files[index]!;
+  const bytes = model[index]!;
+  const grown = (size: number) => {
+    const out = new Uint8Array(Math.max(size, model[index]!.length));
+    out.set(model[index]!);
+    return out;
+  };
+  switch (kind) {
+    case "write": {
+      const data = pattern(extra, length);
+      world.run(() => writeFile(world, open, offset, data, false));
+      model[index] = grown(offset + length);
+      model[index].set(data, offset);
+      data.fill(0xee);
+      return;
+    }
+    case "truncate":
+      world.run(() => truncateFile(world, open, offset, false));
+      model[index] = grown(offset).slice(0, offset);
+      return;
+    case "punch":
+      world.run(() =>
+        allocateFile(world, open, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, length, false)
+      );
+      bytes.fill(0, offset, offset + length);
+      return;
+    case "zero":
+      world.run(() => allocateFile(world, open, FALLOC_FL_ZERO_RANGE, offset, length, false));
+      model[index] = grown(offset + length);
+      model[index].fill(0, offset, offset + length);
+      return;
+    case "extend":
+      world.run(() => allocateFile(world, open, 0, offset, length, false));
+      model[index] = grown(offset + length);
+      return;
+    case "copy": {
+      // extra: the target; extra2: its offset.
+      const total = Math.max(0, Math.min(length, bytes.length - offset));
+      const copy = () =>
+        world.run(() => copyFile(world, open, offset, world.files[extra]!, extra2, length, false));
+      if (index === extra && Math.abs(offset - extra2) < total) return fails(EINVAL, copy);
+      assert.equal(copy(), total);
+      if (total === 0) return;
+      const moved = bytes.slice(offset, offset + total);
+      const target = new Uint8Array(Math.max(model[extra]!.length, extra2 + total));
+      target.set(model[extra]!);
+      target.set(moved, extra2);
+      model[extra] = target;
+      return;
+    }
+    case "read":
+      same(world.read(index, offset, length), bytes.slice(offset, offset + length));
+      return;
+    case "collect":
+      return world.collect();
+    case "settle":
+      return world.settle();
+    case "forget":
+      return world.forget();
+  }
+}
+
+function same(actual: Uint8Array, expected: Uint8Array): void {
+  assert(Buffer.compare(actual, expected) === 0, "the bytes differ");
+}
+
+/** Data and holes cover the file in turns, and nothing but zeros is in the holes. */
+function checkHoles(world: World, index: number, bytes: Uint8Array): void {
+  const open = world.files[index]!;
+  let at = 0;
+  while (at < bytes.length) {
+    let data = bytes.length;
+    try {
+      data = world.run(() => seekFile(open, at, SEEK_DATA));
+    } catch (error) {
+      assert(error instanceof FsError && error.errno === ENXIO);
+    }
+    assert(bytes.subarray(at, data).every((byte) => byte === 0), "data in a hole");
+    if (data === bytes.length) return;
+    at = world.run(() => seekFile(open, data, SEEK_HOLE));
+    assert(at > data);
+  }
+}
+
+Deno.test("files behave as plain bytes, whatever is cut, settled and forgotten in between", () => {
+  fc.assert(
+    fc.property(
+      fc.array(steps, { minLength: 1, maxLength: 25 }),
+      fc.constantFrom(0, 3 * BLOCK_SIZE, 100 * BLOCK_SIZE),
+      (program, cacheBytes) => {
+        const world = new World(2, cacheBytes);
+        const model = [new Uint8Array(0), new Uint8Array(0)];
+        for (const step of program) {
+          apply(world, model, step);
+          world.check();
+        }
+        world.settle();
+        world.collect();
+        world.settle();
+        world.forget();
+        for (const [i, bytes] of model.entries()) {
+          assert.equal(world.files[i]!.row.size, bytes.length);
+          same(world.read(i, 0, MAX_SIZE), bytes);
+          checkHoles(world, i, bytes);
+        }
+        world.check();
+      },
+    ),
+    { numRuns: 120 },
+  );
+});
+
+Deno.test("whole blocks are overwritten without loading, parts of blocks are not", () => {
+  const world = new World(1, 0);
+  const open = world.files[0]!;
+  world.run(() => writeFile(world, open, 0, pattern(1, 2 * BLOCK_SIZE), false));
+  world.collect();
+  world.settle();
+  world.run(() => writeFile(world, open, 0, pattern(2, BLOCK_SIZE), false));
+  assert.equal(world.loads, 0);
+  world.run(() => writeFile(world, open, BLOCK_SIZE + 5, pattern(3, 10), false));
+  assert.equal(world.loads, 1);
+});
+
+Deno.test("a copy of whole blocks stores no content again", () => {
+  const world = new World(2, 0);
+  const [source, target] = [world.files[0]!, world.files[1]!];
+  const size = 2 * BLOCK_SIZE + 77;
+  world.run(() => writeFile(world, source, 0, pattern(1, size), false));
+  world.collect();
+  world.settle();
+  assert.equal(world.run(() => copyFile(world, source, 0, target, 0, size, false)), size);
+  assert.equal(world.loads, 0);
+  assert.equal(world.pool.dirtyBytes, 0);
+  world.collect();
+  assert.equal(world.inFlight!.contents.length, 0);
+  assert.equal(world.inFlight!.blocks.length, 3);
+  world.settle();
+  same(world.read(1, 0, size), pattern(1, size));
+});
+
+Deno.test("a copy of a dirty block is changed apart from it", () => {
+  const world = new World(2, 0);
+  const [source, target] = [world.files[0]!, world.files[1]!];
+  world.run(() => writeFile(world, source, 0, pattern(1, BLOCK_SIZE), false));
+  world.run(() => copyFile(world, source, 0, target, 0, BLOCK_SIZE, false));
+  world.run(() => writeFile(world, source, 5, pattern(2, 10), false));
+  same(world.read(1, 0, BLOCK_SIZE), pattern(1, BLOCK_SIZE));
+  world.check();
+});
+
+Deno.test("a copy within a file that writes into its last block copies what was there", () => {
+  const world = new World(1, 0);
+  const open = world.files[0]!;
+  const [size, offset, shift] = [2 * BLOCK_SIZE + 4096, BLOCK_SIZE + 70000, BLOCK_SIZE];
+  const bytes = pattern(3, size);
+  world.run(() => writeFile(world, open, 0, bytes, false));
+  world.run(() => copyFile(world, open, offset, open, offset + shift, size - offset, false));
+  same(world.read(0, offset + shift, size), bytes.subarray(offset));
+  world.check();
+});
+
+Deno.test("a sequential reader asks for twice as many blocks ahead each time", () => {
+  const world = new World(1, 400 * BLOCK_SIZE);
+  const open = world.files[0]!;
+  const rows: BlockRow[] = [];
+  for (let index = 0; index < 128; index++) {
+    const data = new Uint8Array([index]);
+    const hash = new Uint8Array(createHash("sha256").update(data).digest());
+    world.contents.set(hex(hash), data);
+    rows.push({ inode: 2, index, hash, length: 1 });
+  }
+  open.file = new FileData(2, world.pool, false);
+  open.file.absorb(rows);
+  open.row = { ...open.row, size: 128 * BLOCK_SIZE };
+  for (let index = 0; index < 128; index++) world.read(0, index * BLOCK_SIZE, BLOCK_SIZE);
+  // 1 + 1, 1 + 2, 1 + 4 … then 1 + 32 a time.
+  assert.equal(world.loads, 8);
+});
+
+Deno.test("a file that is removed leaves nothing dirty and nothing to emit", () => {
+  const world = new World(1, 0);
+  const open = world.files[0]!;
+  world.run(() => writeFile(world, open, 0, pattern(1, 1000), false));
+  assert.equal(world.pool.dirtyBytes, 4096);
+  open.file.discard();
+  assert.equal(world.pool.dirtyBytes, 0);
+  world.collect();
+  assert.deepEqual(world.inFlight, { blocks: [], deadBlocks: [], contents: [] });
+});
+
+Deno.test("what is refused changes nothing", () => {
+  const world = new World(1, 0);
+  const open = world.files[0]!;
+  world.run(() => writeFile(world, open, 0, pattern(1, 10), false));
+  const before = open.row;
+  fails(EFBIG, () => writeFile(world, open, MAX_SIZE - 1, pattern(2, 2), false));
+  fails(EFBIG, () => truncateFile(world, open, MAX_SIZE + 1, false));
+  fails(EFBIG, () => allocateFile(world, open, 0, MAX_SIZE, 1, false));
+  fails(EINVAL, () => allocateFile(world, open, 0, 0, 0, false));
+  fails(EOPNOTSUPP, () => allocateFile(world, open, FALLOC_FL_PUNCH_HOLE, 0, 1, false));
+  fails(EOPNOTSUPP, () => allocateFile(world, open, 8, 0, BLOCK_SIZE, false));
+  fails(ENXIO, () => seekFile(open, 10, SEEK_HOLE));
+  fails(EINVAL, () => seekFile(open, 0, 0));
+  assert.equal(open.row, before);
+  same(world.read(0, 0, 100), pattern(1, 10));
+});
+
+Deno.test("killing privileges clears setuid, and setgid where the group may execute", () => {
+  const world = new World(1, 0);
+  const open = world.files[0]!;
+  open.row = { ...open.row, mode: S_IFREG | 0o6755 };
+  writeFile(world, open, 0, pattern(1, 1), false);
+  assert.equal(open.row.mode, S_IFREG | 0o6755);
+  writeFile(world, open, 0, pattern(1, 1), true);
+  assert.equal(open.row.mode, S_IFREG | 0o755);
+  open.row = { ...open.row, mode: S_IFREG | 0o6745 };
+  writeFile(world, open, 0, pattern(1, 1), true);
+  assert.equal(open.row.mode, S_IFREG | 0o2745);
+});
