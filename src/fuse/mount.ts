@@ -1,0 +1,122 @@
+import { EBUSY, EINVAL } from "../base/errno.ts";
+import { TarboxError } from "../base/errors.ts";
+import { openDevice } from "./device.ts";
+import { mountAsUser, unmountAsUser } from "./fusermount.ts";
+import { close, cString, errno, errorText, libc } from "./libc.ts";
+
+const MS_RDONLY = 1;
+const MNT_DETACH = 2;
+const UMOUNT_NOFOLLOW = 8;
+
+/** How to mount. */
+export interface MountOptions {
+  readonly readOnly: boolean;
+  /** Users other than the one who mounts may use it. Always so for root. */
+  readonly allowOther: boolean;
+}
+
+/** One line of `/proc/self/mountinfo` (man 5 proc). */
+export interface MountedAt {
+  readonly mountPoint: string;
+  readonly type: string;
+  readonly source: string;
+  /** Options of the mount, as `rw,nosuid`. */
+  readonly options: readonly string[];
+  /** Options of the file system. */
+  readonly superOptions: readonly string[];
+  /** `MAJOR:MINOR`; the minor number names the directory in `/sys/fs/fuse/connections`. */
+  readonly device: string;
+}
+
+/**
+ * Mounts on `directory`, as root by mount(2), else by `fusermount3`. The caller serves the mount
+ * ({@link Device}, {@link serve}); until then every use of the directory blocks.
+ * @returns the descriptor of `/dev/fuse`, good in every thread of this process
+ * @throws {TarboxError} when it cannot be mounted
+ */
+export function mount(directory: string, options: MountOptions): Promise<number> {
+  if (Deno.uid() !== 0) return mountAsUser(directory, options);
+  return Promise.try(mountAsRoot, directory, options);
+}
+
+function mountAsRoot(directory: string, options: MountOptions): number {
+  const fd = openDevice();
+  // Root's mounts keep setuid programs and devices working, as those of any disk.
+  const data =
+    `fd=${fd},rootmode=40000,user_id=0,group_id=${Deno.gid()},default_permissions,allow_other`;
+  const failed = libc().mount(
+    cString("tarbox"),
+    cString(directory),
+    cString("fuse.tarbox"),
+    BigInt(options.readOnly ? MS_RDONLY : 0),
+    cString(data),
+  ) < 0;
+  if (failed) {
+    const code = errno();
+    close(fd);
+    throw new TarboxError(
+      `cannot mount on ${directory}: ${errorText(code)}`,
+      "in a container, mounting needs CAP_SYS_ADMIN and the device /dev/fuse",
+    );
+  }
+  return fd;
+}
+
+/**
+ * Unmounts what is mounted on `directory`. The thread that serves it must be another one.
+ * @param lazy detach at once, also while files are open; the mount ends when they are closed
+ * @throws {TarboxError} when it is busy or not mounted
+ */
+export async function unmount(directory: string, lazy: boolean): Promise<void> {
+  if (Deno.uid() !== 0) return await unmountAsUser(directory, lazy);
+  const flags = UMOUNT_NOFOLLOW | (lazy ? MNT_DETACH : 0);
+  if (libc().umount2(cString(directory), flags) === 0) return;
+  const code = errno();
+  if (code === EBUSY) {
+    throw new TarboxError(
+      `cannot unmount ${directory}: it is in use`,
+      `see who uses it: fuser -vm ${directory}`,
+    );
+  }
+  throw new TarboxError(
+    `cannot unmount ${directory}: ${code === EINVAL ? "it is not mounted" : errorText(code)}`,
+  );
+}
+
+/** A field of mountinfo: space, tab, newline and backslash are three octal digits there. */
+function unescape(field: string): string {
+  return field.replace(
+    /\\([0-3][0-7]{2})/g,
+    (_, digits: string) => String.fromCharCode(parseInt(digits, 8)),
+  );
+}
+
+/** Decodes the text of `/proc/self/mountinfo`. Lines that are none are left out. */
+export function parseMountinfo(text: string): MountedAt[] {
+  const mounts: MountedAt[] = [];
+  for (const line of text.split("\n")) {
+    const fields = line.split(" ");
+    const separator = fields.indexOf("-", 6);
+    const [device, , mountPoint, options] = fields.slice(2);
+    const [type, source, superOptions] = separator < 0 ? [] : fields.slice(separator + 1);
+    if (
+      device === undefined || mountPoint === undefined || options === undefined ||
+      type === undefined || source === undefined || superOptions === undefined
+    ) continue;
+    mounts.push({
+      mountPoint: unescape(mountPoint),
+      type,
+      source: unescape(source),
+      options: options.split(","),
+      superOptions: superOptions.split(","),
+      device,
+    });
+  }
+  return mounts;
+}
+
+/** The tarbox mounts that this process sees, in the order they were mounted. */
+export function tarboxMounts(): MountedAt[] {
+  return parseMountinfo(Deno.readTextFileSync("/proc/self/mountinfo"))
+    .filter((mounted) => mounted.type === "fuse.tarbox");
+}
