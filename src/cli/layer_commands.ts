@@ -1,0 +1,200 @@
+import type { Command } from "commander";
+import { ancestry } from "../layer/chains.ts";
+import { drop, rename, squash } from "../layer/checkpoint.ts";
+import { type LayerFacts, layerFacts } from "../layer/commands.ts";
+import { formatSize, formatTime } from "../layer/format.ts";
+import { layerUsage } from "../layer/usage.ts";
+import type { LayerRow, WorkspaceRow } from "../store/rows.ts";
+import { addCompareCommands } from "./layers_compare.ts";
+import { addInspectCommands } from "./layers_inspect.ts";
+import { addReadCommands } from "./layers_read.ts";
+import { onWorkspace, printJson } from "./layers_session.ts";
+import type { Run, Session } from "./session.ts";
+
+/** Digits of an id that listings show. */
+const SHOWN_DIGITS = 12;
+
+interface SwitchFacts {
+  readonly layer: LayerFacts;
+  readonly saved: LayerFacts | null;
+}
+
+/** Commands on layers, on what is in them, and on workspaces. */
+export function addLayerCommands(program: Command, run: Run): void {
+  addHeadCommands(program, run);
+  addUpkeepCommands(program, run);
+  addCompareCommands(program, run);
+  addReadCommands(program, run);
+  addInspectCommands(program, run);
+  program
+    .command("layers")
+    .description("the chain below the head, newest first")
+    .option("--tree", "all workspaces and forks")
+    .action((options: { tree?: boolean }, command: Command) =>
+      run(command, (session) => options.tree ? showTree(session) : showChain(session))
+    );
+}
+
+function addHeadCommands(program: Command, run: Run): void {
+  program
+    .command("checkpoint")
+    .description("seal the head as a layer and print its name")
+    .argument("[NAME]", "its name (default: ckpt-N)")
+    .option("-m, --message TEXT", "what it is for")
+    .action((name: string | undefined, options: { message?: string }, command: Command) =>
+      run(command, async (session) => {
+        const argument = { name, message: options.message };
+        const layer = await onWorkspace(session, "checkpoint", argument) as LayerFacts;
+        if (session.json) return await printJson(session, layer);
+        await session.out(`${layer.name}\n`);
+      })
+    );
+
+  program
+    .command("switch")
+    .description("put a fresh head on a layer; what is unsealed is sealed first as auto-…")
+    .argument("<REF>")
+    .option("--discard", "forget what is unsealed")
+    .action((ref: string, options: { discard?: boolean }, command: Command) =>
+      run(command, async (session) => {
+        const argument = { ref, discard: options.discard ?? false };
+        await tellSwitch(session, await onWorkspace(session, "switch", argument) as SwitchFacts);
+      })
+    );
+
+  program
+    .command("undo")
+    .description("take back what was done since the last layer, or else that layer; it stays kept")
+    .action((_options: unknown, command: Command) =>
+      run(command, async (session) => {
+        await tellSwitch(session, await onWorkspace(session, "undo", {}) as SwitchFacts);
+      })
+    );
+
+  program
+    .command("fork")
+    .description("make a workspace that stands on a layer")
+    .argument("<NAME>", "the new workspace")
+    .option("--from REF", "where it starts", "head")
+    .action((name: string, options: { from: string }, command: Command) =>
+      run(command, async (session) => {
+        const made = await onWorkspace(session, "fork", { name, from: options.from });
+        if (session.json) return await printJson(session, made);
+        if (!session.quiet) await session.out(`${name}\n`);
+      })
+    );
+}
+
+async function tellSwitch(session: Session, { layer, saved }: SwitchFacts): Promise<void> {
+  if (session.json) return await printJson(session, { layer, saved });
+  if (session.quiet) return;
+  if (saved !== null) await session.out(`sealed what was unsealed as ${saved.name}\n`);
+  await session.out(`${session.workspace} stands on ${layer.name}\n`);
+}
+
+function addUpkeepCommands(program: Command, run: Run): void {
+  program
+    .command("rename")
+    .description("give a layer another name")
+    .argument("<REF>")
+    .argument("<NAME>")
+    .action((ref: string, name: string, _options: unknown, command: Command) =>
+      run(command, async (session) => {
+        const layer = await rename(session.store, session.workspace, ref, name);
+        if (session.json) await printJson(session, layerFacts(layer));
+      })
+    );
+
+  program
+    .command("drop")
+    .description("forget a layer; what stands on it keeps its state")
+    .argument("<REF>")
+    .action((ref: string, _options: unknown, command: Command) =>
+      run(command, async (session) => {
+        const layer = await drop(session.store, session.workspace, ref);
+        if (session.json) return await printJson(session, layerFacts(layer));
+        if (!session.quiet) await session.out(`dropped ${layer.name}\n`);
+      })
+    );
+
+  program
+    .command("squash")
+    .description("join the layers after A up to B into B")
+    .argument("<A..B>")
+    .action((range: string, _options: unknown, command: Command) =>
+      run(command, async (session) => {
+        const { layer, squashed } = await squash(session.store, session.workspace, range);
+        if (session.json) {
+          return await printJson(session, { layer: layerFacts(layer), squashed });
+        }
+        if (!session.quiet) await session.out(`${layer.name}: took in ${squashed} layers\n`);
+      })
+    );
+}
+
+async function showChain(session: Session): Promise<void> {
+  const row = await session.row();
+  const all = await session.store.layers();
+  const chain = ancestry(all, row.base);
+  const facts = await describe(session, chain, all, await session.store.workspaces());
+  if (session.json) return await printJson(session, facts);
+  const width = Math.max(0, ...facts.map(({ name }) => name.length));
+  const lines = facts.map((layer) =>
+    [
+      layer.name.padEnd(width),
+      layer.id.slice(0, SHOWN_DIGITS),
+      formatTime(new Date(layer.createdAt)),
+      `${layer.files} files`.padStart(9),
+      formatSize(layer.bytes).padStart(9),
+      layer.message,
+    ].join("  ").trimEnd()
+  );
+  await session.out(lines.map((line) => `${line}\n`).join(""));
+}
+
+async function describe(
+  session: Session,
+  layers: readonly LayerRow[],
+  all: readonly LayerRow[],
+  workspaces: readonly WorkspaceRow[],
+) {
+  const usage = await layerUsage(session.store, layers, all);
+  const names = new Map(workspaces.map(({ id, name }) => [id, name]));
+  const uids = new Map(all.map(({ id, uid }) => [id, uid]));
+  return layers.map((layer, i) => ({
+    ...layerFacts(layer),
+    workspace: names.get(layer.workspace) ?? null,
+    parent: layer.parent === null ? null : uids.get(layer.parent) ?? null,
+    heads: workspaces.filter(({ base }) => base === layer.id).map(({ name }) => name),
+    files: usage[i]!.files,
+    bytes: usage[i]!.bytes,
+  }));
+}
+
+/** All layers of the tenant, oldest first; a branch is indented, a straight line is not. */
+async function showTree(session: Session): Promise<void> {
+  const [all, workspaces] = await Promise.all([
+    session.store.layers(),
+    session.store.workspaces(),
+  ]);
+  const facts = await describe(session, all, all, workspaces);
+  if (session.json) return await printJson(session, facts);
+  const children = Map.groupBy(facts, ({ parent }) => parent);
+  const todo = (children.get(null) ?? []).map((layer) => ({ layer, depth: 0 })).reverse();
+  let output = workspaces.filter(({ base }) => base === null)
+    .map(({ name }) => `(empty)  <- ${name}\n`).join("");
+  while (todo.length > 0) {
+    const { layer, depth } = todo.pop()!;
+    const heads = layer.heads.length === 0 ? "" : `  <- ${layer.heads.join(", ")}`;
+    const where = layer.workspace === null ? "" : `${layer.workspace}/`;
+    output += `${"  ".repeat(depth)}${where}${layer.name}  ${layer.id.slice(0, SHOWN_DIGITS)}  ` +
+      `${formatTime(new Date(layer.createdAt))}  ${layer.files} files  ` +
+      `${formatSize(layer.bytes)}${heads}\n`;
+    const above = children.get(layer.id) ?? [];
+    // The stack gives back what was pushed last: branches, oldest first, then the straight line on.
+    const [first, ...branches] = above;
+    if (first !== undefined) todo.push({ layer: first, depth });
+    for (const branch of branches.reverse()) todo.push({ layer: branch, depth: depth + 1 });
+  }
+  await session.out(output);
+}

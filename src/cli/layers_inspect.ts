@@ -1,0 +1,122 @@
+import type { Command } from "commander";
+import { fromLatin1 } from "../base/bytes.ts";
+import { TarboxError } from "../base/errors.ts";
+import { checkState } from "../layer/check.ts";
+import { drop } from "../layer/checkpoint.ts";
+import type { LayerFacts } from "../layer/commands.ts";
+import { formatTime } from "../layer/format.ts";
+import { requireWorkspace, resolve } from "../layer/references.ts";
+import type { LayerRow, WorkspaceRow } from "../store/rows.ts";
+import { onWorkspace, printJson } from "./layers_session.ts";
+import { held, type Run, type Session } from "./session.ts";
+
+/** `fsck` and `workspace`. */
+export function addInspectCommands(program: Command, run: Run): void {
+  program
+    .command("fsck")
+    .description("check every invariant of a state; exit status 1 when one is broken")
+    .argument("[REF]", "which state", "head")
+    .action((ref: string, _options: unknown, command: Command) =>
+      run(command, (session) => check(session, ref))
+    );
+
+  const workspace = program.command("workspace").description("the trees of this tenant");
+  workspace
+    .command("list")
+    .description("all workspaces")
+    .action((_options: unknown, command: Command) => run(command, listWorkspaces));
+  workspace
+    .command("info")
+    .description("facts of one workspace")
+    .argument("[NAME]", "default: --workspace")
+    .action((name: string | undefined, _options: unknown, command: Command) =>
+      run(command, async (session) => {
+        const row = await requireWorkspace(session.store, name ?? session.workspace);
+        const facts = workspaceFacts(row, await session.store.layers());
+        if (session.json) return await printJson(session, facts);
+        const lines = Object.entries(facts).map(([field, value]) =>
+          `${field}: ${typeof value === "object" ? JSON.stringify(value) : value}\n`
+        );
+        await session.out(lines.join(""));
+      })
+    );
+  workspace
+    .command("delete")
+    .description("remove a workspace and the layers it owns")
+    .argument("<NAME>")
+    .action((name: string, _options: unknown, command: Command) =>
+      run(command, async (session) => {
+        const row = await requireWorkspace(session.store, name);
+        if (held(row)) {
+          throw new TarboxError(
+            `workspace ${name}: held by ${row.lease!.holder.host}:${row.lease!.holder.pid}`,
+            "unmount it first",
+          );
+        }
+        await session.store.deleteWorkspace(row.id);
+        if (session.json) return await printJson(session, { deleted: name });
+        if (!session.quiet) await session.out(`deleted ${name}\n`);
+      })
+    );
+}
+
+/**
+ * Checks a state. A head with something unsealed is sealed for the check, so that what is read cannot
+ * change while it is read, and the layer is dropped again afterwards, which gives its changes back
+ * to the head.
+ */
+async function check(session: Session, ref: string): Promise<number> {
+  const { store } = session;
+  let resolved = await resolve(store, session.workspace, ref);
+  let seal: LayerFacts | null = null;
+  if (resolved.layer === null && resolved.workspace.name === session.workspace) {
+    seal = await onWorkspace(session, "seal", { message: "fsck" }) as LayerFacts | null;
+    resolved = await resolve(store, session.workspace, ref);
+    // Whatever is written from here on is above this layer.
+    const base = (await store.layers()).find((layer) =>
+      seal === null ? layer.id === resolved.workspace.base : layer.uid === seal.id
+    );
+    if (base !== undefined) resolved = { ...resolved, point: base.point };
+  }
+  try {
+    const report = await checkState(store, resolved.point);
+    if (session.json) {
+      await printJson(session, { ...report, state: ref, clean: report.violations.length === 0 });
+    } else {
+      const lines = report.violations.map((line) => `${line}\n`).join("");
+      const summary = `${ref}: ${report.violations.length} violations; ${report.inodes} inodes, ` +
+        `${report.dentries} entries, ${report.blocks} blocks, ${report.contents} contents checked\n`;
+      await session.out(fromLatin1(lines));
+      if (!session.quiet) await session.out(summary);
+    }
+    return report.violations.length === 0 ? 0 : 1;
+  } finally {
+    if (seal !== null) await drop(store, session.workspace, seal.id);
+  }
+}
+
+async function listWorkspaces(session: Session): Promise<void> {
+  const [workspaces, layers] = await Promise.all([
+    session.store.workspaces(),
+    session.store.layers(),
+  ]);
+  const facts = workspaces.map((row) => workspaceFacts(row, layers));
+  if (session.json) return await printJson(session, facts);
+  const width = Math.max(0, ...facts.map(({ name }) => name.length));
+  const lines = facts.map((row, i) =>
+    `${row.name.padEnd(width)}  ${formatTime(workspaces[i]!.createdAt)}  ` +
+    `${row.layers} layers  on ${row.base ?? "(empty)"}${row.held ? "  held" : ""}\n`
+  );
+  await session.out(lines.join(""));
+}
+
+function workspaceFacts(row: WorkspaceRow, layers: readonly LayerRow[]) {
+  return {
+    name: row.name,
+    createdAt: row.createdAt.toISOString(),
+    base: layers.find((layer) => layer.id === row.base)?.name ?? null,
+    layers: layers.filter((layer) => layer.workspace === row.id).length,
+    held: held(row),
+    holder: row.lease === null ? null : row.lease.holder,
+  };
+}

@@ -1,0 +1,36 @@
+import { runLayerCommand } from "../layer/commands.ts";
+import { resolve, type Resolved } from "../layer/references.ts";
+import { held, type Session } from "./session.ts";
+
+/** Seconds that a mount has to write what it holds before a head is read. */
+const FLUSH_TIMEOUT_SECONDS = 120;
+
+/** Has the holder of the session's workspace, or this process, run one of the layer commands. */
+export async function onWorkspace(
+  session: Session,
+  command: string,
+  argument: unknown,
+): Promise<unknown> {
+  return await session.hold(
+    command,
+    argument,
+    async (epoch) =>
+      await runLayerCommand(session.store, await session.row(), epoch, command, argument),
+  );
+}
+
+/** Prints facts as JSON, one value, indented. */
+export async function printJson(session: Session, facts: unknown): Promise<void> {
+  await session.out(JSON.stringify(facts, null, 2) + "\n");
+}
+
+/**
+ * What a reference names; when it is a head that somebody holds, after he wrote what he had.
+ * @throws {TarboxError} as `resolve` does, or when the holder does not answer.
+ */
+export async function resolveFlushed(session: Session, ref: string): Promise<Resolved> {
+  const resolved = await resolve(session.store, session.workspace, ref);
+  if (resolved.layer !== null || !held(resolved.workspace)) return resolved;
+  await session.store.ask(resolved.workspace.id, "flush", {}, FLUSH_TIMEOUT_SECONDS);
+  return await resolve(session.store, session.workspace, ref);
+}
