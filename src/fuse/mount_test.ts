@@ -1,0 +1,116 @@
+/** A real mount, with real system calls. Needs /dev/fuse, and root or fusermount3. */
+import assert from "node:assert/strict";
+import { parseMountinfo, tarboxMounts, unmount } from "./mount.ts";
+import { shell, withMount } from "./testing_mount.ts";
+
+Deno.test("a mount answers ls, cat, stat, readlink, write and truncate", async () => {
+  await withMount(async (directory, server) => {
+    const mounted = tarboxMounts().find(({ mountPoint }) => mountPoint === directory);
+    assert.equal(mounted?.source, "tarbox");
+    assert.ok(mounted.superOptions.includes("default_permissions"));
+
+    const listed = await shell(`ls -1a ${directory}`);
+    assert.deepEqual(listed.out.split("\n"), [".", "..", "big", "hello", "link", ""], listed.err);
+    assert.equal((await shell(`cat ${directory}/link`)).out, "hello");
+    assert.equal(
+      (await shell(`stat -c '%i %s %a %u %g %h %W %Y' ${directory}/hello`)).out,
+      "2 5 666 1000 100 1 6 -1\n",
+    );
+    const expected = await shell(
+      `od -An -v -tu1 -w1 ${directory}/big | awk '$1 != (NR-1) % 251' | wc -l`,
+    );
+    assert.equal(expected.out.trim(), "0");
+    assert.equal((await shell(`wc -c < ${directory}/big`)).out.trim(), "300000");
+    assert.notEqual((await shell(`cat ${directory}/absent`)).code, 0);
+    const written = await shell(
+      `printf J | dd of=${directory}/hello conv=notrunc,fsync status=none`,
+    );
+    assert.equal(written.code, 0, written.err);
+    assert.equal(
+      (await shell(`cat ${directory}/hello; truncate -s 2 ${directory}/hello`)).out,
+      "Jello",
+    );
+    assert.equal((await shell(`cat ${directory}/hello`)).out, "Je");
+    assert.match((await shell(`df --output=size,avail -B4096 ${directory}`)).out, /1000\s+900/);
+
+    await unmount(directory, false);
+    const end = await server.ended();
+    assert.deepEqual(end.broken, []);
+    assert.equal(end.parked, 0);
+    assert.ok(end.minor !== null && end.minor >= 31);
+  });
+});
+
+Deno.test("a process that waits for a lock can be killed, and the mount goes on", async () => {
+  await withMount(async (directory, server) => {
+    const file = `${directory}/hello`;
+    const go = await Deno.makeTempFile({ prefix: "tarbox-go-" });
+    // The second flock(1) waits for a lock that the shell holds, until TERM ends it.
+    const blocked = shell(
+      `exec 8<${file}; flock 8; sh -c 'exec 9<${file}; exec flock 9' & child=$!; ` +
+        `while [ -e ${go} ]; do sleep 0.05; done; kill -TERM $child; wait $child; echo $?`,
+    );
+    try {
+      await server.waiting();
+      assert.equal((await shell(`cat ${directory}/hello`)).out, "hello");
+    } finally {
+      await Deno.remove(go);
+    }
+    assert.equal((await blocked).out, "143\n");
+
+    await unmount(directory, false);
+    const end = await server.ended();
+    assert.deepEqual(end, { ...end, broken: [], parked: 0 });
+  });
+});
+
+Deno.test("an ordinary user mounts and unmounts through fusermount3", async () => {
+  const cache = await Deno.makeTempDir({ prefix: "tarbox-deno-" });
+  try {
+    const program = new URL("./testing_mount.ts", import.meta.url).pathname;
+    const deno = [Deno.execPath(), "run", "-A", "--no-check", "--no-lock", "--quiet", program];
+    const user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
+    await Deno.chmod(cache, 0o777);
+    const child = new Deno.Command("timeout", {
+      args: ["-s", "KILL", "60", ...(Deno.uid() === 0 ? user : []), ...deno],
+      env: { DENO_DIR: cache, NO_COLOR: "1" },
+      stdin: "null",
+    });
+    const { code, stdout, stderr } = await child.output();
+    const decoder = new TextDecoder();
+    assert.equal(code, 0, decoder.decode(stderr));
+    const said = JSON.parse(decoder.decode(stdout));
+    assert.notEqual(said.uid, 0);
+    assert.match(said.read, /^hello/);
+    assert.deepEqual(said.broken, []);
+  } finally {
+    await Deno.remove(cache, { recursive: true });
+  }
+});
+
+Deno.test("mountinfo: escapes, optional fields, lines that are none", () => {
+  const text = [
+    "22 1 0:21 / / rw,relatime shared:1 master:2 - ext4 /dev/vda1 rw",
+    "40 22 0:44 / /a\\040b\\011c\\134d rw,nosuid - fuse.tarbox tar\\040box rw,user_id=0",
+    "broken line",
+    "",
+  ].join("\n");
+  assert.deepEqual(parseMountinfo(text), [
+    {
+      mountPoint: "/",
+      type: "ext4",
+      source: "/dev/vda1",
+      options: ["rw", "relatime"],
+      superOptions: ["rw"],
+      device: "0:21",
+    },
+    {
+      mountPoint: "/a b\tc\\d",
+      type: "fuse.tarbox",
+      source: "tar box",
+      options: ["rw", "nosuid"],
+      superOptions: ["rw", "user_id=0"],
+      device: "0:44",
+    },
+  ]);
+});

@@ -1,0 +1,26 @@
+/** Serves {@link TestingFileSystem} on a descriptor, in a worker: what the mount test starts. */
+import { Device } from "./device.ts";
+import { serve } from "./serve.ts";
+import { Session } from "./session.ts";
+import { TestingFileSystem } from "./testing_filesystem.ts";
+
+declare const self: {
+  onmessage: (event: { data: { device: number; wake: number } }) => void;
+  postMessage(message: unknown): void;
+};
+
+self.onmessage = ({ data: { device: fd, wake } }) => {
+  const device = new Device(fd);
+  const broken: string[] = [];
+  const waiter = {
+    // Nobody ever releases the lock in this test: the wait ends by INTERRUPT only.
+    start: () => self.postMessage("waiting"),
+  };
+  const session = new Session(device, new TestingFileSystem(), waiter, {
+    negativeSeconds: 1,
+    onBroken: (error) => broken.push(String(error)),
+  });
+  serve(device, session, wake, () => false);
+  const { parked, agreement } = session;
+  self.postMessage({ broken, parked, minor: agreement?.minor ?? null });
+};
