@@ -141,7 +141,10 @@ export interface Request {
 }
 
 /** How a request ended. */
-export type Reply = { readonly result: unknown } | { readonly error: string; readonly hint?: string };
+export type Reply = { readonly result: unknown } | {
+  readonly error: string;
+  readonly hint?: string;
+};
 
 /** Requests to the holder of a workspace, kept in the database. */
 export interface Requests {
@@ -149,7 +152,12 @@ export interface Requests {
    * Hands a request to the holder and waits for its reply.
    * @throws {TarboxError} what the holder answered, or when it did not answer in time.
    */
-  ask(workspace: number, command: string, argument: unknown, timeoutSeconds: number): Promise<unknown>;
+  ask(
+    workspace: number,
+    command: string,
+    argument: unknown,
+    timeoutSeconds: number,
+  ): Promise<unknown>;
   /** Calls `handle` for every request to this workspace until the returned function is called. */
   serve(
     workspace: number,
