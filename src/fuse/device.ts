@@ -16,7 +16,6 @@ const O_NONBLOCK = 0o4000;
 const O_CLOEXEC = 0o2000000;
 const F_GETFL = 3;
 const F_SETFL = 4;
-const POLLIN = 1;
 /** The connection was aborted (`/sys/fs/fuse/connections/N/abort`) with FUSE_ABORT_ERROR. */
 const ECONNABORTED = 103;
 
@@ -121,16 +120,4 @@ export class Device implements ReplySink {
       if (code !== EINTR && code !== EAGAIN) return code === 0 ? EIO : code;
     }
   }
-}
-
-/**
- * Blocks until the device has a request (or failed), or the eventfd was signalled.
- * @returns whether the eventfd was
- */
-export function waitForWork(device: number, wake: number): boolean {
-  // struct pollfd: i32 fd, i16 events, i16 revents.
-  const polled = Int32Array.of(device, POLLIN, wake, POLLIN);
-  const ready = libc().poll(polled, 2n, -1);
-  // Negative (EINTR): have a look at both.
-  return ready < 0 || (polled[3]! >>> 16) !== 0;
 }

@@ -81,3 +81,18 @@ export function addressOf(bytes: Uint8Array): bigint {
 export function close(fd: number): void {
   libc().close(fd);
 }
+
+const POLLIN = 1;
+
+/**
+ * Blocks until one of the descriptors can be read or has failed, at most `timeout` milliseconds
+ * (rounded up; negative: without a bound). A signal may end it early.
+ * @returns for each descriptor whether to look at it
+ */
+export function pollReadable(fds: readonly number[], timeout: number): boolean[] {
+  // struct pollfd: i32 fd, i16 events, i16 revents.
+  const polled = Int32Array.from(fds.flatMap((fd) => [fd, POLLIN]));
+  const bound = timeout < 0 ? -1 : Math.min(Math.ceil(timeout), 0x7fffffff);
+  const ready = libc().poll(polled, BigInt(fds.length), bound);
+  return fds.map((_, i) => ready < 0 || (polled[2 * i + 1]! >>> 16) !== 0);
+}

@@ -30,11 +30,11 @@ export interface MountedAt {
 
 /**
  * Mounts on `directory`, as root by mount(2), else by `fusermount3`. The caller serves the mount
- * ({@link Device}, {@link serve}); until then every use of the directory blocks.
+ * ({@link Device}, {@link serveLoop}); until then every use of the directory blocks.
  * @returns the descriptor of `/dev/fuse`, good in every thread of this process
  * @throws {TarboxError} when it cannot be mounted
  */
-export function mount(directory: string, options: MountOptions): Promise<number> {
+export function mountFuse(directory: string, options: MountOptions): Promise<number> {
   if (Deno.uid() !== 0) return mountAsUser(directory, options);
   return Promise.try(mountAsRoot, directory, options);
 }
@@ -67,7 +67,7 @@ function mountAsRoot(directory: string, options: MountOptions): number {
  * @param lazy detach at once, also while files are open; the mount ends when they are closed
  * @throws {TarboxError} when it is busy or not mounted
  */
-export async function unmount(directory: string, lazy: boolean): Promise<void> {
+export async function detachMount(directory: string, lazy: boolean): Promise<void> {
   if (Deno.uid() !== 0) return await unmountAsUser(directory, lazy);
   const flags = UMOUNT_NOFOLLOW | (lazy ? MNT_DETACH : 0);
   if (libc().umount2(cString(directory), flags) === 0) return;
@@ -119,4 +119,12 @@ export function parseMountinfo(text: string): MountedAt[] {
 export function tarboxMounts(): MountedAt[] {
   return parseMountinfo(Deno.readTextFileSync("/proc/self/mountinfo"))
     .filter((mounted) => mounted.type === "fuse.tarbox");
+}
+
+/** Whether Tarbox is what is mounted on `directory` (an absolute path without links), alive or dead. */
+export async function isMountPoint(directory: string): Promise<boolean> {
+  // Not stat(2): that fails on a mount whose server died, and blocks on one that hangs.
+  const mounts = parseMountinfo(await Deno.readTextFile("/proc/self/mountinfo"));
+  const top = mounts.findLast(({ mountPoint }) => mountPoint === directory);
+  return top?.type === "fuse.tarbox";
 }

@@ -1,6 +1,6 @@
 /** A real mount, with real system calls. Needs /dev/fuse, and root or fusermount3. */
 import assert from "node:assert/strict";
-import { parseMountinfo, tarboxMounts, unmount } from "./mount.ts";
+import { detachMount, isMountPoint, parseMountinfo, tarboxMounts } from "./mount.ts";
 import { shell, withMount } from "./testing_mount.ts";
 
 Deno.test("a mount answers ls, cat, stat, readlink, write and truncate", async () => {
@@ -33,7 +33,8 @@ Deno.test("a mount answers ls, cat, stat, readlink, write and truncate", async (
     assert.equal((await shell(`cat ${directory}/hello`)).out, "Je");
     assert.match((await shell(`df --output=size,avail -B4096 ${directory}`)).out, /1000\s+900/);
 
-    await unmount(directory, false);
+    await detachMount(directory, false);
+    assert.equal(await isMountPoint(directory), false);
     const end = await server.ended();
     assert.deepEqual(end.broken, []);
     assert.equal(end.parked, 0);
@@ -58,7 +59,7 @@ Deno.test("a process that waits for a lock can be killed, and the mount goes on"
     }
     assert.equal((await blocked).out, "143\n");
 
-    await unmount(directory, false);
+    await detachMount(directory, false);
     const end = await server.ended();
     assert.deepEqual(end, { ...end, broken: [], parked: 0 });
   });

@@ -77,8 +77,8 @@ async function notify(fd: number, message: Uint8Array): Promise<boolean> {
 export function invalidateInode(
   fd: number,
   inode: number,
-  offset: number,
-  length: number,
+  offset = 0,
+  length = 0,
 ): Promise<boolean> {
   return notify(fd, encodeInvalidateInode(inode, offset, length));
 }
@@ -96,4 +96,17 @@ export function notifyDelete(
   name: Uint8Array,
 ): Promise<boolean> {
   return notify(fd, encodeDelete(parent, child, name));
+}
+
+/** Encodes FUSE_NOTIFY_INC_EPOCH. */
+export function encodeForgetAllEntries(): Uint8Array {
+  return new Uint8Array(notification(notifyCode.INC_EPOCH, 0).buffer);
+}
+
+/**
+ * Every name that the kernel knows, and every name it knows to be absent, is looked up again before
+ * its next use. @returns false from a kernel before 7.44, which cannot do that
+ */
+export function forgetAllEntries(fd: number): Promise<boolean> {
+  return notify(fd, encodeForgetAllEntries());
 }

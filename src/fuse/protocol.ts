@@ -73,6 +73,8 @@ export const notifyCode = {
   INVAL_INODE: 2,
   INVAL_ENTRY: 3,
   DELETE: 6,
+  /** From minor 44 (Linux 6.16) on. */
+  INC_EPOCH: 8,
 } as const;
 
 /** Bits of `fuse_init_in.flags` and `fuse_init_out.flags`. */

@@ -23,20 +23,21 @@ export interface ReplySink {
 /** Who brings about what suspended operations wait for. */
 export interface Waiter {
   /**
-   * Begins to wait. `resume` runs the operation again, or answers its caller with `failure`. It may
-   * be called at any later time, also during `start`, also after the request was interrupted: every
-   * call but the first does nothing.
+   * Begins to wait. `resume` runs the operation again or, when `context.failure` was set, answers its
+   * caller with that. It may be called at any later time, also during `start`, also after the request
+   * was interrupted: every call but the first does nothing.
    */
-  start(wait: Wait, context: Context, resume: (failure?: FsError) => void): void;
+  start(wait: Wait, context: Context, resume: () => void): void;
 }
 
 /** Settings of a session. */
 export interface SessionOptions {
   /**
-   * Seconds for which the kernel may remember that a name does not exist. More than 0 only while
-   * this mount is the only writer.
+   * Seconds for which the kernel may remember that a name does not exist; default 0. More only while
+   * this mount is the only writer, and when names that appear by themselves (another layer) are
+   * told to the kernel (`forgetAllEntries`, or `invalidateEntry` for each).
    */
-  readonly negativeSeconds: number;
+  readonly negativeSeconds?: number;
   /** An operation broke an invariant; its caller got EIO. The owner stops the mount. */
   readonly onBroken: (error: unknown) => void;
   /** An operation was answered: its name, errno or 0, and time since it arrived. */
@@ -88,7 +89,7 @@ export class Session {
       destroy: () => {
         this.#destroyed = true;
       },
-      negativeSeconds: options.negativeSeconds,
+      negativeSeconds: options.negativeSeconds ?? 0,
       get longSetxattr() {
         return agreed(initFlag.SETXATTR_EXT);
       },
@@ -184,18 +185,20 @@ export class Session {
     }
     this.#parked.set(request.header.unique, request);
     let resumed = false;
-    const resume = (failure?: FsError) => {
+    const resume = () => {
       if (resumed || this.#parked.get(request.header.unique) !== request) return;
       resumed = true;
       this.#parked.delete(request.header.unique);
+      const { failure } = request.call.context;
       if (failure === undefined) this.#run(request);
-      else this.#answer(request, failure.errno, []);
+      else this.#answer(request, failure, []);
     };
     try {
       this.#waiter.start(wait, request.call.context, resume);
     } catch (error) {
+      request.call.context.failure = EIO;
+      resume();
       this.#options.onBroken(error);
-      resume(new FsError(EIO));
     }
   }
 

@@ -1,7 +1,7 @@
 /** Real mounts for the tests of this folder. Run as a program: mounts, reads a file, unmounts. */
 import { libc } from "./libc.ts";
-import { mount, tarboxMounts, unmount } from "./mount.ts";
-import { createWake, signalWake } from "./wake.ts";
+import { Eventfd } from "./eventfd.ts";
+import { detachMount, isMountPoint, mountFuse } from "./mount.ts";
 
 /** Bound on one child process, in milliseconds. */
 const CHILD_MS_MAX = 20_000;
@@ -10,7 +10,7 @@ const CHILD_MS_MAX = 20_000;
 export class Server {
   readonly #worker: Worker;
   readonly #ended: Promise<{ broken: string[]; parked: number; minor: number | null }>;
-  readonly #wake = createWake();
+  readonly #wake = new Eventfd();
   readonly #waiting: Promise<void>;
 
   constructor(readonly device: number) {
@@ -21,7 +21,7 @@ export class Server {
       data === "waiting" ? waiting.resolve() : ended.resolve(data);
     this.#ended = ended.promise;
     this.#waiting = waiting.promise;
-    this.#worker.postMessage({ device, wake: this.#wake });
+    this.#worker.postMessage({ device, wake: this.#wake.descriptor });
   }
 
   /** Resolves once a request waits. */
@@ -35,10 +35,10 @@ export class Server {
   }
 
   close(): void {
-    signalWake(this.#wake);
+    this.#wake.signal();
     this.#worker.terminate();
     libc().close(this.device);
-    libc().close(this.#wake);
+    this.#wake.close();
   }
 }
 
@@ -73,12 +73,10 @@ export async function withMount(
   let server: Server | null = null;
   try {
     const options = { readOnly: false, allowOther: Deno.uid() === 0 };
-    server = new Server(await mount(directory, options));
+    server = new Server(await mountFuse(directory, options));
     await body(directory, server);
   } finally {
-    if (tarboxMounts().some((mounted) => mounted.mountPoint === directory)) {
-      await unmount(directory, true);
-    }
+    if (await isMountPoint(directory)) await detachMount(directory, true);
     server?.close();
     await Deno.remove(directory);
   }
@@ -87,7 +85,7 @@ export async function withMount(
 if (import.meta.main) {
   await withMount(async (directory, server) => {
     const read = await shell(`cat ${directory}/hello && stat -c %U ${directory}`);
-    await unmount(directory, false);
+    await detachMount(directory, false);
     const { broken } = await server.ended();
     console.log(JSON.stringify({ uid: Deno.uid(), read: read.out + read.err, broken }));
   });

@@ -1,6 +1,6 @@
 /** Serves {@link TestingFileSystem} on a descriptor, in a worker: what the mount test starts. */
 import { Device } from "./device.ts";
-import { serve } from "./serve.ts";
+import { serveLoop } from "./loop.ts";
 import { Session } from "./session.ts";
 import { TestingFileSystem } from "./testing_filesystem.ts";
 
@@ -20,7 +20,15 @@ self.onmessage = ({ data: { device: fd, wake } }) => {
     negativeSeconds: 1,
     onBroken: (error) => broken.push(String(error)),
   });
-  serve(device, session, wake, () => false);
+  let stop = false;
+  serveLoop(device, session, {
+    wakeDescriptor: wake,
+    timeout: () => null,
+    onWake: () => {
+      stop = true;
+    },
+    stop: () => stop,
+  });
   const { parked, agreement } = session;
   self.postMessage({ broken, parked, minor: agreement?.minor ?? null });
 };
