@@ -4,7 +4,7 @@ import { TarboxError } from "../base/errors.ts";
 import { isDirectory, isRegular } from "../base/modes.ts";
 import { listDirectory, type Place, readFile, resolvePath } from "../layer/file.ts";
 import { formatMode, formatTime } from "../layer/format.ts";
-import { resolve, type Resolved, splitReference } from "../layer/references.ts";
+import { splitReference } from "../layer/references.ts";
 import type { Chain, InodeRow } from "../store/rows.ts";
 import { unpackXattrs } from "../store/xattrs.ts";
 import { printJson, resolveFlushed } from "./layers_session.ts";
