@@ -4,7 +4,7 @@
  * (suspend), ask for admission, and only then change, so that nothing is ever done by half.
  */
 import { EFBIG, EINVAL, EOPNOTSUPP } from "../base/errno.ts";
-import { FsError } from "../base/errors.ts";
+import { FsError, invariant } from "../base/errors.ts";
 import { S_ISGID, S_ISUID } from "../base/modes.ts";
 import { BLOCK_SIZE, type InodeRow } from "../store/rows.ts";
 import type { FileData } from "./file_data.ts";
@@ -28,10 +28,10 @@ export const FALLOC_FL_ZERO_RANGE = 16;
 export const SEEK_DATA = 3;
 export const SEEK_HOLE = 4;
 
-/** A regular file in memory. */
+/** A regular file in memory: the node of an inode whose `file` is there. */
 export interface RegularFile {
   row: InodeRow;
-  readonly file: FileData;
+  readonly file: FileData | null;
 }
 
 /** What file operations need of the tree around them. */
@@ -48,7 +48,7 @@ export interface FileHost<F extends RegularFile = RegularFile> {
 
 /** Up to `size` bytes at `offset`, fewer only at the end; views that are good until the next operation. */
 export function readFile(node: RegularFile, offset: number, size: number): Uint8Array[] {
-  return readRange(node.file, offset, Math.min(node.row.size, offset + size));
+  return readRange(fileOf(node), offset, Math.min(node.row.size, offset + size));
 }
 
 /**
@@ -66,9 +66,9 @@ export function writeFile<F extends RegularFile>(
   const end = offset + data.length;
   if (end > host.maxFileSize) throw new FsError(EFBIG);
   if (data.length === 0) return 0;
-  demandWrite(node.file, offset, end);
+  demandWrite(fileOf(node), offset, end);
   host.admit(data.length);
-  writeRange(node.file, offset, data);
+  writeRange(fileOf(node), offset, data);
   update(host, node, Math.max(node.row.size, end), killPrivileges);
   return data.length;
 }
@@ -85,11 +85,11 @@ export function truncateFile<F extends RegularFile>(
   killPrivileges: boolean,
 ): void {
   if (size > host.maxFileSize) throw new FsError(EFBIG);
-  node.file.demandMap();
+  fileOf(node).demandMap();
   const old = node.row.size;
-  if (size < old) demandWrite(node.file, size, old);
+  if (size < old) demandWrite(fileOf(node), size, old);
   host.admit(size < old && size % BLOCK_SIZE !== 0 ? BLOCK_SIZE : 0);
-  zeroRange(node.file, size, old);
+  zeroRange(fileOf(node), size, old);
   update(host, node, size, killPrivileges);
 }
 
@@ -116,18 +116,18 @@ export function allocateFile<F extends RegularFile>(
   if (offset < 0 || length <= 0) throw new FsError(EINVAL);
   const end = offset + length;
   if (end > host.maxFileSize && kind !== FALLOC_FL_PUNCH_HOLE) throw new FsError(EFBIG);
-  node.file.demandMap();
+  fileOf(node).demandMap();
   const zeroEnd = kind === 0 ? offset : Math.min(end, node.row.size);
-  if (offset < zeroEnd) demandWrite(node.file, offset, zeroEnd);
+  if (offset < zeroEnd) demandWrite(fileOf(node), offset, zeroEnd);
   host.admit(offset < zeroEnd ? 2 * BLOCK_SIZE : 0);
-  zeroRange(node.file, offset, zeroEnd);
+  zeroRange(fileOf(node), offset, zeroEnd);
   update(host, node, keepSize ? node.row.size : Math.max(node.row.size, end), killPrivileges);
 }
 
 /** lseek(2) with SEEK_DATA or SEEK_HOLE. @throws {FsError} ENXIO, EINVAL for another `whence` */
 export function seekFile(node: RegularFile, offset: number, whence: number): number {
   if (whence !== SEEK_DATA && whence !== SEEK_HOLE) throw new FsError(EINVAL);
-  return seekRange(node.file, node.row.size, offset, whence === SEEK_DATA ? "data" : "hole");
+  return seekRange(fileOf(node), node.row.size, offset, whence === SEEK_DATA ? "data" : "hole");
 }
 
 /**
@@ -145,10 +145,10 @@ export function copyFile<F extends RegularFile>(
   killPrivileges: boolean,
 ): number {
   const plan = planCopy(
-    source.file,
+    fileOf(source),
     source.row.size,
     offset,
-    target.file,
+    fileOf(target),
     target.row.size,
     targetOffset,
     length,
@@ -157,9 +157,9 @@ export function copyFile<F extends RegularFile>(
   const end = targetOffset + plan.copied;
   if (end > host.maxFileSize) throw new FsError(EFBIG);
   const shift = targetOffset - offset;
-  demandCopy(source.file, target.file, shift, plan);
+  demandCopy(fileOf(source), fileOf(target), shift, plan);
   host.admit(plan.dirties);
-  copyRange(source.file, target.file, shift, plan);
+  copyRange(fileOf(source), fileOf(target), shift, plan);
   update(host, target, Math.max(target.row.size, end), killPrivileges);
   return plan.copied;
 }
@@ -169,15 +169,20 @@ export function withoutPrivileges(mode: number): number {
   return mode & ~S_ISUID & ((mode & 0o010) !== 0 ? ~S_ISGID : ~0);
 }
 
+function fileOf(node: RegularFile): FileData {
+  invariant(node.file !== null, `inode ${node.row.inode} is no regular file`);
+  return node.file;
+}
+
 function update<F extends RegularFile>(
   host: FileHost<F>,
   node: F,
   size: number,
   killPrivileges: boolean,
 ): void {
-  const { row, file } = node;
+  const { row } = node;
   const now = host.now();
   const mode = killPrivileges ? withoutPrivileges(row.mode) : row.mode;
-  node.row = { ...row, mode, size, allocated: file.allocated, mtime: now, ctime: now };
+  node.row = { ...row, mode, size, allocated: fileOf(node).allocated, mtime: now, ctime: now };
   host.markInode(node);
 }
