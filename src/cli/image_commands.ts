@@ -1,0 +1,192 @@
+import { type Command, InvalidArgumentError } from "commander";
+import { text } from "../base/bytes.ts";
+import { TarboxError } from "../base/errors.ts";
+import { ancestry } from "../layer/chains.ts";
+import { layerFacts } from "../layer/commands.ts";
+import { resolve } from "../layer/references.ts";
+import { parseCompression } from "../oci/compression.ts";
+import { type ExportFormat, exportImage, type ExportLayer } from "../oci/export.ts";
+import { IMPORT_DEFAULTS, importImage } from "../oci/import.ts";
+import { onWorkspace, printJson, resolveFlushed } from "./layers_session.ts";
+import { type ImageProgress, watchProgress } from "./image_progress.ts";
+import type { Run, Session } from "./session.ts";
+
+interface ExportCommandOptions {
+  readonly output?: string;
+  readonly format: ExportFormat;
+  readonly compress?: string;
+  readonly squash?: boolean;
+  readonly since?: string;
+  readonly skipUnrepresentable?: boolean;
+}
+
+interface ImportCommandOptions {
+  readonly name?: string;
+  readonly prefix: string;
+  readonly image?: string;
+  readonly switch?: boolean;
+  readonly maxBytes: number;
+  readonly maxEntries: number;
+}
+
+const FORMATS: readonly string[] = ["oci", "layer", "rootfs"];
+
+/** `export` and `import`. */
+export function addImageCommands(program: Command, run: Run): void {
+  program
+    .command("export")
+    .description("write a checkpoint with all below it as an OCI image archive to standard output")
+    .argument("<REF>", "a layer, or head for what is unsealed too")
+    .option("-o, --output FILE", "write to FILE; it appears only when it is complete")
+    .option("--format FORMAT", "oci; layer: that layer's changes as a tar; rootfs: the tree", "oci")
+    .option(
+      "--compress KIND",
+      "stored (gzip without compression), gzip, zstd or none (default: stored; tars: none)",
+    )
+    .option("--squash", "one layer with everything")
+    .option("--since REF", "only what came after that layer")
+    .option("--skip-unrepresentable", "leave out what no image can hold, and list it")
+    .action((ref: string, options: ExportCommandOptions, command: Command) =>
+      run(command, (session) => exportCommand(session, ref, options))
+    );
+
+  program
+    .command("import")
+    .description("add the layers of an OCI or docker image archive to the workspace")
+    .argument("[FILE]", "the archive, or a directory with an OCI layout (default: standard input)")
+    .option("--name NAME", "it is a plain tar: make one layer of it, of this name")
+    .option("--prefix TEXT", "put before the names of the layers", "")
+    .option("--image REF", "which image, where the archive has several")
+    .option("--switch", "put the workspace's head on the image afterwards")
+    .option("--max-bytes N", "refuse archives that unpack to more", count, IMPORT_DEFAULTS.maxBytes)
+    .option("--max-entries N", "refuse archives with more files", count, IMPORT_DEFAULTS.maxEntries)
+    .action((file: string | undefined, options: ImportCommandOptions, command: Command) =>
+      run(command, (session) => importCommand(session, file, options))
+    );
+}
+
+function count(value: string): number {
+  const number = Number(value);
+  if (!Number.isSafeInteger(number) || number < 1) {
+    throw new InvalidArgumentError("It must be a whole number above 0.");
+  }
+  return number;
+}
+
+async function exportCommand(
+  session: Session,
+  ref: string,
+  options: ExportCommandOptions,
+): Promise<void> {
+  if (!FORMATS.includes(options.format)) {
+    throw new TarboxError(
+      `--format ${options.format}: there is no such format`,
+      `use one of ${FORMATS.join(", ")}`,
+      2,
+    );
+  }
+  const compression = parseCompression(
+    options.compress ?? (options.format === "oci" ? "stored" : "none"),
+  );
+  if (options.output === undefined && Deno.stdout.isTerminal()) {
+    throw new TarboxError(
+      "export: standard output is a terminal, and an archive is no text",
+      "name a file with -o, or redirect the output",
+      2,
+    );
+  }
+  const layers = await chainOf(session, ref);
+  const since = options.since === undefined
+    ? null
+    : (await resolve(session.store, session.workspace, options.since)).point;
+  const lefts: string[] = [];
+  const bytes = exportImage(session.store, layers, {
+    format: options.format,
+    compression,
+    squash: options.squash ?? false,
+    since,
+    reference: ref,
+    leftOut: options.skipUnrepresentable
+      ? (path, why) => lefts.push(`left out /${text(path)}: ${why}`)
+      : null,
+    notice: (message) => console.error(`tarbox: export ${ref}: ${message}`),
+  });
+  using progress = watchProgress(`export ${ref}`, session.quiet);
+  if (options.output === undefined) {
+    for await (const chunk of progress.of(bytes)) await session.out(chunk);
+  } else {
+    await writeWhole(options.output, bytes, progress);
+  }
+  for (const line of new Set(lefts)) console.error(line);
+}
+
+/** The states of a reference's chain, the bottom one first. */
+async function chainOf(session: Session, ref: string): Promise<ExportLayer[]> {
+  const found = await resolveFlushed(session, ref);
+  const all = await session.store.layers();
+  const sealed = ancestry(all, found.layer?.id ?? found.workspace.base).reverse();
+  if (found.layer !== null) return sealed;
+  // The time of an unsealed head is that of what it stands on: the same tree, the same digest.
+  const createdAt = sealed.at(-1)?.createdAt ?? found.workspace.createdAt;
+  return [...sealed, { name: found.label, message: "", createdAt, point: found.point }];
+}
+
+/** Writes a file that appears under its name only when it is complete. */
+async function writeWhole(
+  path: string,
+  bytes: AsyncIterable<Uint8Array>,
+  progress: ImageProgress,
+): Promise<void> {
+  const partial = `${path}.partial-${Deno.pid}`;
+  try {
+    {
+      using file = await Deno.open(partial, { write: true, createNew: true });
+      for await (const chunk of progress.of(bytes)) {
+        for (let at = 0; at < chunk.length;) at += await file.write(chunk.subarray(at));
+      }
+      await file.sync();
+    }
+    await Deno.rename(partial, path);
+  } catch (error) {
+    await Deno.remove(partial).catch(() => {});
+    throw error;
+  }
+}
+
+async function importCommand(
+  session: Session,
+  file: string | undefined,
+  options: ImportCommandOptions,
+): Promise<void> {
+  if (file !== undefined) await requireReadable(file);
+  const workspace = await session.row();
+  using progress = watchProgress("import", session.quiet);
+  const source = file === undefined || file === "-" ? progress.of(Deno.stdin.readable) : file;
+  const layers = await importImage(session.store, workspace, source, {
+    prefix: options.prefix,
+    name: options.name ?? null,
+    image: options.image ?? null,
+    maxBytes: options.maxBytes,
+    maxEntries: options.maxEntries,
+  });
+  const top = layers.at(-1)!;
+  if (options.switch) await onWorkspace(session, "switch", { ref: top.uid, discard: false });
+  if (session.json) {
+    return await printJson(session, {
+      layers: layers.map(layerFacts),
+      switched: options.switch ?? false,
+    });
+  }
+  if (session.quiet) return;
+  await session.out(layers.map(({ name }) => `${name}\n`).join(""));
+}
+
+async function requireReadable(file: string): Promise<void> {
+  if (file === "-") return;
+  try {
+    await Deno.stat(file);
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+    throw new TarboxError(`import ${file}: there is no such file`);
+  }
+}
