@@ -1,3 +1,4 @@
+import { hostname } from "node:os";
 import type { Command } from "commander";
 import { fromLatin1 } from "../base/bytes.ts";
 import { TarboxError } from "../base/errors.ts";
@@ -52,6 +53,12 @@ export function addInspectCommands(program: Command, run: Run): void {
             `workspace ${name}: held by ${row.lease!.holder.host}:${row.lease!.holder.pid}`,
             "unmount it first",
           );
+        }
+        if (row.lease !== null) {
+          // A holder that crashed never gave its lease back: take it, which fences him, and give it.
+          const self = { host: hostname(), pid: Deno.pid, mountPoint: null };
+          const lease = await session.store.attach(row.id, self, 0);
+          await session.store.detach(row.id, lease.epoch);
         }
         await session.store.deleteWorkspace(row.id);
         if (session.json) return await printJson(session, { deleted: name });

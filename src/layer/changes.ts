@@ -1,5 +1,5 @@
 import { equalBytes, fromLatin1, latin1 } from "../base/bytes.ts";
-import { isDirectory, isRegular } from "../base/modes.ts";
+import { isDirectory, isRegular, S_IFMT } from "../base/modes.ts";
 import {
   type BlockRow,
   type Chain,
@@ -54,7 +54,12 @@ export function comparePaths(a: Uint8Array, b: Uint8Array): number {
 
 /** Whether two rows are of one inode: forks may give a number twice, but never with one birth. */
 export function sameInode(a: InodeRow | null | undefined, b: InodeRow | null | undefined): boolean {
-  return a != null && b != null && a.inode === b.inode && a.btime === b.btime;
+  return a != null && b != null && identity(a) === identity(b);
+}
+
+/** What never changes in the life of an inode: number, birth and type. */
+function identity(row: InodeRow): string {
+  return `${row.inode} ${row.btime} ${row.mode & S_IFMT}`;
 }
 
 /** Whether what a tar entry of the inode says, content aside, differs. */
@@ -220,7 +225,6 @@ async function compareSides(
   const pairs: { path: string; oldPath: string; before: InodeRow; after: InodeRow }[] = [];
   const gone = new Map<string, string[]>();
   const out: Change[] = [];
-  const identity = (row: InodeRow) => `${row.inode} ${row.btime}`;
   for (const [path, row] of old) {
     const after = now.get(path);
     if (after !== undefined) pairs.push({ path, oldPath: path, before: row, after });
@@ -300,7 +304,7 @@ async function contentDiffers(
   const asked = new Set(unsure);
   return pairs.map((pair) => {
     const { before, after } = pair;
-    if ((before.mode ^ after.mode) & 0o170000) return true;
+    if ((before.mode ^ after.mode) & S_IFMT) return true;
     if (!isRegular(before.mode)) return false;
     if (before.size !== after.size) return true;
     return asked.has(pair) &&

@@ -1,7 +1,7 @@
 import { TarboxError } from "../base/errors.ts";
 import { hex } from "../base/bytes.ts";
 import { nowNanoseconds } from "../base/clock.ts";
-import type { LayerRow, WorkspaceRow } from "../store/rows.ts";
+import { type LayerRow, type Point, ROOT_INODE, type WorkspaceRow } from "../store/rows.ts";
 import type { Store } from "../store/store.ts";
 import { ancestry } from "./chains.ts";
 import { requireWorkspace, resolve } from "./references.ts";
@@ -99,13 +99,22 @@ export async function unsealed(store: Store, workspace: WorkspaceRow): Promise<b
     store.layers(),
     requireWorkspace(store, workspace.name),
   ]);
-  if (changed) return true;
+  const { head } = row;
   const base = layers.find((layer) => layer.id === row.base)?.point ?? null;
-  const after = base?.lineage === row.head.lineage ? base.ordinal : -1;
-  if (base !== null && after >= row.head.ordinal - 1) return false;
-  const keys = await store.changedKeys(row.head.lineage, after, row.head.ordinal);
-  // On an empty base the head's first ordinal holds the root directory that every tree has.
-  return keys.dentries.length > 0 || keys.inodes.length > (base === null ? 1 : 0);
+  if (base === null) return !await isFresh(store, head);
+  if (changed) return true;
+  const after = base.lineage === head.lineage ? base.ordinal : -1;
+  if (after >= head.ordinal - 1) return false;
+  const keys = await store.changedKeys(head.lineage, after, head.ordinal);
+  return keys.inodes.length + keys.dentries.length > 0;
+}
+
+/** Whether a head on nothing is the empty tree that a new workspace has. */
+async function isFresh(store: Store, head: Point): Promise<boolean> {
+  const keys = await store.changedKeys(head.lineage, -1, head.ordinal);
+  if (keys.dentries.length > 0 || keys.inodes.some((inode) => inode !== ROOT_INODE)) return false;
+  const [root] = await store.inodes(await store.chain(head), [ROOT_INODE]);
+  return root !== undefined && root.ctime === root.btime;
 }
 
 /**
@@ -181,7 +190,7 @@ export async function fork(
     if (await store.workspace(name) !== null) {
       throw new TarboxError(`workspace ${name}: the name is taken`, "choose another");
     }
-    const dirty = source.base === null ? true : await unsealed(store, source);
+    const dirty = await unsealed(store, source);
     if (!dirty) {
       layer = (await store.layers()).find((other) => other.id === source.base) ?? null;
     } else if (source.id === workspace.id) {

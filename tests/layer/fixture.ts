@@ -34,8 +34,10 @@ interface Draft {
 
 /** A held workspace whose tree is changed by one operation after the other, each its own commit. */
 export class TreeFixture {
+  /** Births must differ between fixtures, as a clock has it. */
+  static #made = 0n;
   #sequence = 0;
-  #time = 1_700_000_000_000_000_000n;
+  #time = 1_700_000_000_000_000_000n + ++TreeFixture.#made;
 
   private constructor(readonly store: Store, readonly name: string, readonly epoch: number) {}
 
