@@ -42,17 +42,17 @@ Deno.test("a mount answers ls, cat, stat, readlink, write and truncate", async (
   });
 });
 
-Deno.test("a process that waits for a lock can be killed, and the mount goes on", async () => {
+/** Runs a shell command that comes to wait in the mount, and ends it with SIGTERM. */
+async function killWaiting(command: (directory: string) => string): Promise<void> {
   await withMount(async (directory, server) => {
-    const file = `${directory}/hello`;
     const go = await Deno.makeTempFile({ prefix: "tarbox-go-" });
-    // The second flock(1) waits for a lock that the shell holds, until TERM ends it.
     const blocked = shell(
-      `exec 8<${file}; flock 8; sh -c 'exec 9<${file}; exec flock 9' & child=$!; ` +
+      `exec 8<${directory}/hello; flock 8; sh -c '${command(directory)}' & child=$!; ` +
         `while [ -e ${go} ]; do sleep 0.05; done; kill -TERM $child; wait $child; echo $?`,
     );
     try {
       await server.waiting();
+      // Others are served meanwhile.
       assert.equal((await shell(`cat ${directory}/hello`)).out, "hello");
     } finally {
       await Deno.remove(go);
@@ -60,9 +60,18 @@ Deno.test("a process that waits for a lock can be killed, and the mount goes on"
     assert.equal((await blocked).out, "143\n");
 
     await detachMount(directory, false);
-    const end = await server.ended();
-    assert.deepEqual(end, { ...end, broken: [], parked: 0 });
+    const { broken, parked } = await server.ended();
+    assert.deepEqual({ broken, parked }, { broken: [], parked: 0 });
   });
+}
+
+Deno.test("a process that waits for a lock can be killed, and the mount goes on", async () => {
+  // The calling shell holds the lock.
+  await killWaiting((directory) => `exec 9<${directory}/hello; exec flock 9`);
+});
+
+Deno.test("a process that waits for the database can be killed, and the mount goes on", async () => {
+  await killWaiting((directory) => `exec cat ${directory}/stuck`);
 });
 
 Deno.test("an ordinary user mounts and unmounts through fusermount3", async () => {

@@ -45,7 +45,10 @@ export function attributesOf(inode: number, mode: number, size: number): Attribu
   };
 }
 
-/** The tree: `/hello` (5 bytes), `/big` (300,000 bytes), `/link` to `hello`. */
+/**
+ * The tree: `/hello` (5 bytes), `/big` (300,000 bytes), `/link` to `hello`, and `/stuck`, of which a
+ * lookup waits for ever.
+ */
 export class TestingFileSystem implements FileSystem {
   readonly #nodes = new Map<number, Node>();
   readonly #names = new Map<string, number>();
@@ -92,6 +95,7 @@ export class TestingFileSystem implements FileSystem {
 
   lookup(_: Context, parent: number, name: Uint8Array): Attributes {
     this.#called("lookup", parent, latin1(name));
+    if (latin1(name) === "stuck") throw new Suspension({ kind: "pressure" });
     const inode = this.#names.get(latin1(name));
     if (inode === undefined || parent !== 1) throw new FsError(ENOENT);
     return this.#node(inode).attributes;

@@ -13,7 +13,7 @@ self.onmessage = ({ data: { device: fd, wake } }) => {
   const device = new Device(fd);
   const broken: string[] = [];
   const waiter = {
-    // Nobody ever releases the lock in this test: the wait ends by INTERRUPT only.
+    // Nothing that a test waits for ever comes: a wait ends by INTERRUPT only.
     start: () => self.postMessage("waiting"),
   };
   const session = new Session(device, new TestingFileSystem(), waiter, {

@@ -1,0 +1,36 @@
+import assert from "node:assert/strict";
+import { utf8 } from "../base/bytes.ts";
+import { encodeDelete, encodeInvalidateEntry, encodeInvalidateInode } from "./notify.ts";
+import { forgetAllEntries, invalidateEntry, invalidateInode } from "./notify.ts";
+import { shell, withMount } from "./testing_mount.ts";
+
+Deno.test("notifications are encoded as linux/fuse.h says", () => {
+  assert.equal(
+    encodeInvalidateInode(5, -1, 0).toHex(),
+    "28000000" + "02000000" + "0000000000000000" +
+      "0500000000000000" + "ffffffffffffffff" + "0000000000000000",
+  );
+  assert.equal(
+    encodeInvalidateEntry(1, utf8("ab")).toHex(),
+    "23000000" + "03000000" + "0000000000000000" +
+      "0100000000000000" + "02000000" + "00000000" + "616200",
+  );
+  assert.equal(
+    encodeDelete(1, 5, utf8("ab")).toHex(),
+    "2b000000" + "06000000" + "0000000000000000" +
+      "0100000000000000" + "0500000000000000" + "02000000" + "00000000" + "616200",
+  );
+});
+
+Deno.test("a mounted kernel takes notifications of what it caches", async () => {
+  await withMount(async (directory, { device }) => {
+    assert.equal((await shell(`cat ${directory}/hello`)).out, "hello");
+    assert.equal(await invalidateInode(device, 2), true);
+    assert.equal(await invalidateInode(device, 999), false);
+    assert.equal(await invalidateEntry(device, 1, utf8("hello")), true);
+    assert.equal((await shell(`cat ${directory}/hello`)).out, "hello");
+    // False only from a kernel before 7.44, which goes on all the same.
+    await forgetAllEntries(device);
+    assert.equal((await shell(`cat ${directory}/hello`)).out, "hello");
+  });
+});
