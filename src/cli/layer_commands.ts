@@ -40,7 +40,7 @@ function addHeadCommands(program: Command, run: Run): void {
     .command("checkpoint")
     .description("seal the head as a layer and print its name")
     .argument("[NAME]", "its name (default: ckpt-N)")
-    .option("-m, --message TEXT", "what it is for")
+    .option("-m, --message <TEXT>", "what it is for")
     .action((name: string | undefined, options: { message?: string }, command: Command) =>
       run(command, async (session) => {
         const argument = { name, message: options.message };
@@ -75,7 +75,7 @@ function addHeadCommands(program: Command, run: Run): void {
     .command("fork")
     .description("make a workspace that stands on a layer")
     .argument("<NAME>", "the new workspace")
-    .option("--from REF", "where it starts", "head")
+    .option("--from <REF>", "where it starts", "head")
     .action((name: string, options: { from: string }, command: Command) =>
       run(command, async (session) => {
         const made = await onWorkspace(session, "fork", { name, from: options.from });

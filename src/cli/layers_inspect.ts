@@ -76,7 +76,14 @@ async function check(session: Session, ref: string): Promise<number> {
   const { store } = session;
   let resolved = await resolve(store, session.workspace, ref);
   let seal: LayerFacts | null = null;
-  if (resolved.layer === null && resolved.workspace.name === session.workspace) {
+  if (resolved.layer === null) {
+    const { name } = resolved.workspace;
+    if (name !== session.workspace) {
+      throw new TarboxError(
+        `fsck ${ref}: the head of another workspace`,
+        `\`tarbox --workspace ${name} fsck\` checks it`,
+      );
+    }
     seal = await onWorkspace(session, "seal", { message: "fsck" }) as LayerFacts | null;
     resolved = await resolve(store, session.workspace, ref);
     // Whatever is written from here on is above this layer.

@@ -228,7 +228,11 @@ async function compareSides(
   for (const [path, row] of old) {
     const after = now.get(path);
     if (after !== undefined) pairs.push({ path, oldPath: path, before: row, after });
-    else gone.set(identity(row), [...gone.get(identity(row)) ?? [], path]);
+    else {
+      const paths = gone.get(identity(row));
+      if (paths === undefined) gone.set(identity(row), [path]);
+      else paths.push(path);
+    }
   }
   for (const [path, after] of now) {
     if (old.has(path)) continue;
