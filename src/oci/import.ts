@@ -3,6 +3,7 @@ import { hex } from "../base/bytes.ts";
 import { nowNanoseconds } from "../base/clock.ts";
 import { TarboxError } from "../base/errors.ts";
 import type { LayerRow, Point, WorkspaceRow } from "../store/rows.ts";
+import { checkName } from "../store/names.ts";
 import type { Store } from "../store/store.ts";
 import { openArchive } from "./archive.ts";
 import { decompress } from "./compression.ts";
@@ -66,11 +67,14 @@ function plainLayer(source: AsyncIterable<Uint8Array> | string, name: string): S
   return { blob: { size: NaN, open }, diffId: null, name, message: "", createdAt: null };
 }
 
-/** The names of the layers: the image's own, else `layer-N`; each once. */
+/** The names of the layers: the image's own where they are legal, else `layer-N`; each once. */
 function layerNames(layers: readonly SourceLayer[], prefix: string): string[] {
   const taken = new Set<string>();
-  return layers.map(({ name }, i) => {
-    const wanted = prefix + (name ?? `layer-${i + 1}`);
+  return layers.map(({ name, diffId }, i) => {
+    const generated = `${prefix}layer-${i + 1}`;
+    // The name of a plain tar was typed by somebody, who wants to hear that it is not legal.
+    const usable = name !== null && (diffId === null || isName(prefix + name));
+    const wanted = usable ? prefix + name : generated;
     let unique = wanted;
     for (let n = 2; taken.has(unique); n++) unique = `${wanted}-${n}`;
     taken.add(unique);
@@ -78,11 +82,21 @@ function layerNames(layers: readonly SourceLayer[], prefix: string): string[] {
   });
 }
 
+function isName(name: string): boolean {
+  try {
+    checkName("layer", name);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 async function checkNames(
   store: Store,
   workspace: WorkspaceRow,
   names: readonly string[],
 ): Promise<void> {
+  for (const name of names) checkName("layer", name);
   const wanted = new Set(names);
   const taken = (await store.layers()).find((layer) =>
     layer.workspace === workspace.id && wanted.has(layer.name)
