@@ -95,7 +95,7 @@ export class Connection {
   async #connect(): Promise<Client> {
     const { host, port, database, user, password } = this.#options;
     const client = await connect({
-      host: host.startsWith("/") ? `${host}/.s.PGSQL.${port}` : host,
+      host,
       port,
       database,
       user,

@@ -36,8 +36,10 @@ export function parseDatabaseUrl(url: string): DatabaseOptions {
   let parsed: URL;
   try {
     // A host is needed by the URL grammar, and `postgres:///db?host=/dir` has none.
-    parsed = new URL(url.replace(/^(postgres(?:ql)?):\/\/([^@/]*@)?\//, "http://$2socket/")
-      .replace(/^postgres(?:ql)?:/, "http:"));
+    parsed = new URL(
+      url.replace(/^(postgres(?:ql)?):\/\/([^@/]*@)?\//, "http://$2socket/")
+        .replace(/^postgres(?:ql)?:/, "http:"),
+    );
   } catch {
     throw badUrl();
   }

@@ -1,0 +1,414 @@
+import { DatabaseError } from "ts-postgres";
+import { TarboxError } from "../../base/errors.ts";
+import { FencedError } from "../errors.ts";
+import { checkName, leaseHeld, nameTaken } from "../names.ts";
+import { emptyRoot } from "../root.ts";
+import type { Batch, Holder, LayerRow, Lease, Point, WorkspaceRow } from "../rows.ts";
+import type { Store } from "../store.ts";
+import { applyStatements, killInodes, type Statement } from "./applying.ts";
+import type { Row } from "./connection.ts";
+import type { Pool } from "./pool.ts";
+
+const WORKSPACE_COLUMNS = "workspace_id, name, head_lineage, head_ordinal, base_layer, " +
+  "created_at, epoch, holder, heartbeat, extract(epoch from now() - heartbeat)::float8 as age";
+
+const LAYER_COLUMNS = "layer_id, uid, workspace_id, name, lineage, ordinal, parent, message, " +
+  "created_at";
+
+/** Workspaces, layers and leases in PostgreSQL. */
+export class PostgresCatalog {
+  readonly #tenant: number;
+  readonly #pool: Pool;
+
+  constructor(tenant: number, pool: Pool) {
+    this.#tenant = tenant;
+    this.#pool = pool;
+  }
+
+  async workspaces(): Promise<WorkspaceRow[]> {
+    const rows = await this.#pool.read(
+      `select ${WORKSPACE_COLUMNS} from workspaces where tenant_id = $1 order by workspace_id`,
+      [this.#tenant],
+    );
+    return rows.map(workspaceRow);
+  }
+
+  async workspace(name: string): Promise<WorkspaceRow | null> {
+    const rows = await this.#pool.read(
+      `select ${WORKSPACE_COLUMNS} from workspaces where tenant_id = $1 and name = $2`,
+      [this.#tenant, name],
+    );
+    return rows.length === 0 ? null : workspaceRow(rows[0]!);
+  }
+
+  async createWorkspace(
+    name: string,
+    from: LayerRow | null,
+    root: { uid: number; gid: number; time: bigint },
+  ): Promise<WorkspaceRow> {
+    checkName("workspace", name);
+    if (await this.workspace(name) !== null) throw nameTaken("workspace", name);
+    const head = await this.openLineage(from?.point ?? null);
+    if (from === null) {
+      await this.write(head, { ...EMPTY_BATCH, inodes: [emptyRoot(root)] });
+    }
+    try {
+      const [row] = await this.#statement(
+        `insert into workspaces (tenant_id, name, head_lineage, head_ordinal, base_layer)
+         values ($1, $2, $3, $4, $5) returning ${WORKSPACE_COLUMNS}`,
+        [this.#tenant, name, head.lineage, head.ordinal, from?.id ?? null],
+      );
+      return workspaceRow(row!);
+    } catch (error) {
+      if (isCode(error, "23505")) throw nameTaken("workspace", name);
+      throw error;
+    }
+  }
+
+  async deleteWorkspace(id: number): Promise<void> {
+    const workspace = await this.#byId(id);
+    if (workspace.lease !== null) throw leaseHeld(workspace.name, workspace.lease.holder);
+    try {
+      await this.#pool.transaction([
+        [
+          "update workspaces set base_layer = null where tenant_id = $1 and workspace_id = $2",
+          [this.#tenant, id],
+        ],
+        ["delete from layers where tenant_id = $1 and workspace_id = $2", [this.#tenant, id]],
+        ["delete from workspaces where tenant_id = $1 and workspace_id = $2", [this.#tenant, id]],
+      ]);
+    } catch (error) {
+      if (!isCode(error, "23503")) throw error;
+      throw new TarboxError(
+        `workspace ${workspace.name}: another workspace stands on its layers`,
+        "`tarbox layers --tree` shows which; delete that first",
+      );
+    }
+  }
+
+  async layers(): Promise<LayerRow[]> {
+    const rows = await this.#pool.read(
+      `select ${LAYER_COLUMNS} from layers where tenant_id = $1 order by layer_id`,
+      [this.#tenant],
+    );
+    return rows.map(layerRow);
+  }
+
+  async attach(id: number, holder: Holder, staleSeconds: number): Promise<Lease> {
+    const rows = await this.#statement(
+      `update workspaces set epoch = epoch + 1, holder = $3, heartbeat = now(),
+              committed_sequence = 0
+        where tenant_id = $1 and workspace_id = $2
+          and (holder is null or heartbeat <= now() - make_interval(secs => $4::float8))
+       returning ${WORKSPACE_COLUMNS}`,
+      [this.#tenant, id, holder, staleSeconds],
+    );
+    if (rows.length === 0) {
+      const { name, lease } = await this.#byId(id);
+      throw leaseHeld(name, lease?.holder ?? holder);
+    }
+    const workspace = workspaceRow(rows[0]!);
+    await this.#reclaimOrphans(workspace.head);
+    return workspace.lease!;
+  }
+
+  /** What was unlinked and open when its holder died has no name and nobody who holds it. */
+  async #reclaimOrphans({ lineage, ordinal }: Point): Promise<void> {
+    const rows = await this.#pool.read(
+      `select inode from inodes
+        where tenant_id = $1 and lineage = $2 and nlink = 0 and died = 2147483647
+          and not deleted`,
+      [this.#tenant, lineage],
+    );
+    if (rows.length === 0) return;
+    const inodes = rows.map(({ inode }) => Number(inode));
+    await this.#pool.transaction(killInodes([this.#tenant, lineage, ordinal], inodes));
+  }
+
+  async heartbeat(id: number, epoch: number): Promise<void> {
+    const rows = await this.#statement(
+      `update workspaces set heartbeat = now()
+        where tenant_id = $1 and workspace_id = $2 and epoch = $3 and holder is not null
+       returning name`,
+      [this.#tenant, id, epoch],
+    );
+    if (rows.length === 0) throw new FencedError((await this.#byId(id)).name);
+  }
+
+  async detach(id: number, epoch: number): Promise<void> {
+    await this.#statement(
+      `update workspaces set holder = null
+        where tenant_id = $1 and workspace_id = $2 and epoch = $3`,
+      [this.#tenant, id, epoch],
+    );
+  }
+
+  async commit(
+    id: number,
+    epoch: number,
+    head: Point,
+    sequence: number,
+    batch: Batch,
+  ): Promise<void> {
+    try {
+      await this.#pool.transaction([
+        [
+          "select tarbox_begin_commit($1, $2, $3, $4, $5, $6)",
+          [this.#tenant, id, epoch, head.lineage, head.ordinal, sequence],
+        ],
+        ...applyStatements(this.#tenant, head, batch),
+      ]);
+    } catch (error) {
+      if (isCode(error, "TB002")) return;
+      if (isCode(error, "TB001")) throw new FencedError((await this.#byId(id)).name);
+      throw error;
+    }
+  }
+
+  async seal(
+    id: number,
+    epoch: number | null,
+    { uid, name, message }: { uid: string; name: string; message: string },
+  ): Promise<{ layer: LayerRow; head: Point }> {
+    checkName("layer", name);
+    try {
+      const [, rows] = await this.#pool.transaction([
+        [
+          "select 1 from workspaces where tenant_id = $1 and workspace_id = $2 for update",
+          [this.#tenant, id],
+        ],
+        [
+          `insert into layers
+             (tenant_id, uid, workspace_id, name, lineage, ordinal, parent, message)
+           select $1::int, $4::text, $2::int, $5::text, w.head_lineage, w.head_ordinal,
+                  w.base_layer, $6::text
+             from workspaces w
+            where w.tenant_id = $1 and w.workspace_id = $2 and ${heldBy("w", "$3")}
+              and not exists (select 1 from layers l where l.tenant_id = $1 and l.uid = $4)
+           returning ${LAYER_COLUMNS}`,
+          [this.#tenant, id, epoch, uid, name, message],
+        ],
+        [
+          `update workspaces w set head_ordinal = l.ordinal + 1, base_layer = l.layer_id
+             from layers l
+            where w.tenant_id = $1 and w.workspace_id = $2 and l.tenant_id = $1 and l.uid = $3
+              and w.head_lineage = l.lineage and w.head_ordinal = l.ordinal`,
+          [this.#tenant, id, uid],
+        ],
+      ]);
+      if (rows!.length === 0) return await this.#sealedBefore(id, epoch, uid);
+      const layer = layerRow(rows![0]!);
+      const { lineage, ordinal } = layer.point;
+      return { layer, head: { lineage, ordinal: ordinal + 1 } };
+    } catch (error) {
+      if (isCode(error, "23505")) throw nameTaken("layer", name);
+      throw error;
+    }
+  }
+
+  async #sealedBefore(
+    id: number,
+    epoch: number | null,
+    uid: string,
+  ): Promise<{ layer: LayerRow; head: Point }> {
+    const workspace = await this.#checkHeld(id, epoch);
+    const layer = (await this.layers()).find((layer) => layer.uid === uid);
+    if (layer === undefined) throw new FencedError(workspace.name);
+    return { layer, head: workspace.head };
+  }
+
+  async setHead(id: number, epoch: number | null, onto: LayerRow): Promise<Point> {
+    const head = await this.openLineage(onto.point);
+    const rows = await this.#statement(
+      `update workspaces w set head_lineage = $4, head_ordinal = $5, base_layer = $6
+        where w.tenant_id = $1 and w.workspace_id = $2 and ${heldBy("w", "$3")}
+       returning name`,
+      [this.#tenant, id, epoch, head.lineage, head.ordinal, onto.id],
+    );
+    if (rows.length === 0) {
+      const { name } = await this.#checkHeld(id, epoch);
+      throw new FencedError(name);
+    }
+    return head;
+  }
+
+  async headChanged(id: number): Promise<boolean> {
+    const { head: { lineage, ordinal } } = await this.#byId(id);
+    const touched = "tenant_id = $1 and lineage = $2 and (born = $3 or died = $3)";
+    const [row] = await this.#pool.read(
+      `select exists (select 1 from inodes where ${touched})
+           or exists (select 1 from dentries where ${touched}) as changed`,
+      [this.#tenant, lineage, ordinal],
+    );
+    return row!.changed;
+  }
+
+  async renameLayer(id: number, name: string): Promise<void> {
+    checkName("layer", name);
+    try {
+      await this.#statement(
+        "update layers set name = $3 where tenant_id = $1 and layer_id = $2",
+        [this.#tenant, id, name],
+      );
+    } catch (error) {
+      if (isCode(error, "23505")) throw nameTaken("layer", name);
+      throw error;
+    }
+  }
+
+  async dropLayers(ids: readonly number[]): Promise<void> {
+    const parent = "(select d.parent from layers d where d.tenant_id = $1 and d.layer_id = $2)";
+    await this.#pool.transaction(ids.flatMap((id): Statement[] => [
+      [
+        `update layers set parent = ${parent} where tenant_id = $1 and parent = $2`,
+        [this.#tenant, id],
+      ],
+      [
+        `update workspaces set base_layer = ${parent} where tenant_id = $1 and base_layer = $2`,
+        [this.#tenant, id],
+      ],
+      ["delete from layers where tenant_id = $1 and layer_id = $2", [this.#tenant, id]],
+    ]));
+  }
+
+  async openLineage(on: Point | null): Promise<Point> {
+    const [row] = on === null
+      ? await this.#statement(
+        `insert into lineages (tenant_id, next_inode, next_cookie) values ($1, 2, 1)
+         returning lineage`,
+        [this.#tenant],
+      )
+      : await this.#statement(
+        `insert into lineages
+           (tenant_id, parent_lineage, parent_ordinal, next_inode, next_cookie)
+         select $1::int, $2::int, $3::int, next_inode, next_cookie
+           from lineages where tenant_id = $1 and lineage = $2
+         returning lineage`,
+        [this.#tenant, on.lineage, on.ordinal],
+      );
+    return { lineage: row!.lineage, ordinal: 1 };
+  }
+
+  async write(point: Point, batch: Batch): Promise<void> {
+    await this.#pool.transaction(applyStatements(this.#tenant, point, batch));
+  }
+
+  async publish(workspace: number, layers: Parameters<Store["publish"]>[1]): Promise<LayerRow[]> {
+    for (const { name } of layers) checkName("layer", name);
+    try {
+      const results = await this.#pool.transaction(
+        layers.map(({ uid, name, message, createdAt, point, parent }): Statement => [
+          `insert into layers (tenant_id, uid, workspace_id, name, lineage, ordinal, parent,
+                  message, created_at)
+           values ($1, $2, $3, $4, $5, $6,
+                   (select layer_id from layers where tenant_id = $1 and uid = $7), $8, $9)
+           returning ${LAYER_COLUMNS}`,
+          [
+            this.#tenant,
+            uid,
+            workspace,
+            name,
+            point.lineage,
+            point.ordinal,
+            parent,
+            message,
+            createdAt,
+          ],
+        ]),
+      );
+      return results.map((rows) => layerRow(rows[0]!));
+    } catch (error) {
+      if (!isCode(error, "23505")) throw error;
+      const taken = new Set(
+        (await this.layers()).filter((layer) => layer.workspace === workspace).map((l) => l.name),
+      );
+      throw nameTaken("layer", layers.find(({ name }) => taken.has(name))?.name ?? "of the list");
+    }
+  }
+
+  async discardLineages(lineages: readonly number[]): Promise<void> {
+    const of = "where tenant_id = $1 and lineage = any($2::int[])";
+    const parameters = [this.#tenant, lineages];
+    await this.#pool.transaction([
+      [`delete from blocks ${of}`, parameters],
+      [`delete from dentries ${of}`, parameters],
+      [`delete from inodes ${of}`, parameters],
+      [`delete from lineages ${of}`, parameters],
+    ]);
+  }
+
+  /** The workspace, held by `epoch`, or (null) by nobody. @throws as the Store says */
+  async #checkHeld(id: number, epoch: number | null): Promise<WorkspaceRow> {
+    const workspace = await this.#byId(id);
+    const { lease, name } = workspace;
+    if (epoch === null && lease !== null) throw leaseHeld(name, lease.holder);
+    if (epoch !== null && lease?.epoch !== epoch) throw new FencedError(name);
+    return workspace;
+  }
+
+  async #byId(id: number): Promise<WorkspaceRow> {
+    const [row] = await this.#pool.read(
+      `select ${WORKSPACE_COLUMNS} from workspaces where tenant_id = $1 and workspace_id = $2`,
+      [this.#tenant, id],
+    );
+    if (row === undefined) throw new TarboxError("the workspace does not exist any more");
+    return workspaceRow(row);
+  }
+
+  async #statement(...statement: Statement): Promise<Row[]> {
+    const [rows] = await this.#pool.transaction([statement]);
+    return rows!;
+  }
+}
+
+/** SQL: the workspace is held under the epoch of a parameter, or by nobody where that is null. */
+function heldBy(alias: string, epoch: string): string {
+  return `(case when ${epoch}::bigint is null then ${alias}.holder is null
+           else ${alias}.holder is not null and ${alias}.epoch = ${epoch}::bigint end)`;
+}
+
+const EMPTY_BATCH: Batch = {
+  nextInode: 2,
+  nextCookie: 1,
+  inodes: [],
+  deadInodes: [],
+  dentries: [],
+  deadDentries: [],
+  blocks: [],
+  deadBlocks: [],
+  contents: [],
+};
+
+function isCode(error: unknown, code: string): boolean {
+  return error instanceof DatabaseError && error.code === code;
+}
+
+function workspaceRow(row: Row): WorkspaceRow {
+  const lease = row.holder === null ? null : {
+    epoch: Number(row.epoch),
+    holder: row.holder as Holder,
+    heartbeat: row.heartbeat as Date,
+    ageSeconds: row.age as number,
+  };
+  return {
+    id: row.workspace_id,
+    name: row.name,
+    head: { lineage: row.head_lineage, ordinal: row.head_ordinal },
+    base: row.base_layer,
+    createdAt: row.created_at,
+    lease,
+  };
+}
+
+function layerRow(row: Row): LayerRow {
+  return {
+    id: row.layer_id,
+    uid: row.uid,
+    workspace: row.workspace_id,
+    name: row.name,
+    point: { lineage: row.lineage, ordinal: row.ordinal },
+    parent: row.parent,
+    message: row.message,
+    createdAt: row.created_at,
+  };
+}

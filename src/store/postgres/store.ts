@@ -1,0 +1,103 @@
+import { TarboxError } from "../../base/errors.ts";
+import type { Chain, ChangedKeys, DentryRow, Entry, InodeRow, Point } from "../rows.ts";
+import type { BlockRow } from "../rows.ts";
+import type { Reply, Request, Store } from "../store.ts";
+import { PostgresCatalog } from "./catalog.ts";
+import { checkSchema } from "./init.ts";
+import type { DatabaseOptions } from "./options.ts";
+import { Pool } from "./pool.ts";
+import { Reading } from "./reading.ts";
+import { PostgresRequests } from "./requests.ts";
+
+/**
+ * Opens a tenant's store in PostgreSQL. Waits up to 10 s for a server that is starting up.
+ * @throws {TarboxError} when it cannot be reached, has no or another schema, or no such tenant
+ */
+export async function openStore(options: DatabaseOptions, tenant: string): Promise<Store> {
+  const pool = new Pool(options);
+  try {
+    await checkSchema(pool.writer);
+    const [row] = await pool.writer.query(
+      "select tenant_id from tenants where name = $1",
+      [tenant],
+    );
+    if (row === undefined) throw new TarboxError(`tenant ${tenant}: there is none of that name`);
+    return new PostgresStore(tenant, row.tenant_id, pool, options);
+  } catch (error) {
+    await pool.close();
+    throw error;
+  }
+}
+
+class PostgresStore extends PostgresCatalog implements Store {
+  readonly #pool: Pool;
+  readonly #reading: Reading;
+  readonly #requests: PostgresRequests;
+
+  constructor(readonly tenant: string, id: number, pool: Pool, options: DatabaseOptions) {
+    super(id, pool);
+    this.#pool = pool;
+    this.#reading = new Reading(id, (text, parameters) => pool.read(text, parameters));
+    this.#requests = new PostgresRequests(id, pool, options);
+  }
+
+  chain(point: Point): Promise<Chain> {
+    return this.#reading.chain(point);
+  }
+
+  inodes(chain: Chain, numbers: readonly number[]): Promise<InodeRow[]> {
+    return this.#reading.inodes(chain, numbers);
+  }
+
+  lookup(
+    chain: Chain,
+    keys: readonly { readonly parent: number; readonly name: Uint8Array }[],
+  ): Promise<Entry[]> {
+    return this.#reading.lookup(chain, keys);
+  }
+
+  list(chain: Chain, parent: number, after: number, limit: number): Promise<Entry[]> {
+    return this.#reading.list(chain, parent, after, limit);
+  }
+
+  blocks(chain: Chain, inodes: readonly number[]): Promise<BlockRow[]> {
+    return this.#reading.blocks(chain, inodes);
+  }
+
+  contents(hashes: readonly Uint8Array[]): Promise<Uint8Array[]> {
+    return this.#reading.contents(hashes);
+  }
+
+  names(chain: Chain, children: readonly number[]): Promise<DentryRow[]> {
+    return this.#reading.names(chain, children);
+  }
+
+  changedKeys(lineage: number, after: number, upto: number): Promise<ChangedKeys> {
+    return this.#reading.changedKeys(lineage, after, upto);
+  }
+
+  counters(lineage: number): Promise<{ nextInode: number; nextCookie: number }> {
+    return this.#reading.counters(lineage);
+  }
+
+  ask(
+    workspace: number,
+    command: string,
+    argument: unknown,
+    timeoutSeconds: number,
+  ): Promise<unknown> {
+    return this.#requests.ask(workspace, command, argument, timeoutSeconds);
+  }
+
+  serve(
+    workspace: number,
+    _epoch: number,
+    handle: (request: Request) => Promise<Reply>,
+  ): Promise<() => Promise<void>> {
+    return this.#requests.serve(workspace, handle);
+  }
+
+  close(): Promise<void> {
+    return this.#pool.close();
+  }
+}
