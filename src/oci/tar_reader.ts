@@ -104,9 +104,14 @@ export async function* readTar(
         entry,
         offset,
         async *content() {
-          for await (const piece of reader.pieces(left)) {
-            left -= piece.length;
-            yield piece;
+          try {
+            for await (const piece of reader.pieces(left)) {
+              left -= piece.length;
+              yield piece;
+            }
+          } catch (error) {
+            if (error instanceof TruncatedError) broken(`it is cut short: ${error.message}`);
+            throw error;
           }
         },
       };
