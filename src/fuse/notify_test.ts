@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { utf8 } from "../base/bytes.ts";
 import { encodeDelete, encodeInvalidateEntry, encodeInvalidateInode } from "./notify.ts";
 import { forgetAllEntries, invalidateEntry, invalidateInode } from "./notify.ts";
+import { detachMount } from "./mount.ts";
 import { shell, withMount } from "./testing_mount.ts";
 
 Deno.test("notifications are encoded as linux/fuse.h says", () => {
@@ -29,8 +30,20 @@ Deno.test("a mounted kernel takes notifications of what it caches", async () => 
     assert.equal(await invalidateInode(device, 999), false);
     assert.equal(await invalidateEntry(device, 1, utf8("hello")), true);
     assert.equal((await shell(`cat ${directory}/hello`)).out, "hello");
-    // False only from a kernel before 7.44, which goes on all the same.
-    await forgetAllEntries(device);
-    assert.equal((await shell(`cat ${directory}/hello`)).out, "hello");
+  });
+});
+
+Deno.test("what the kernel knows to be absent is asked again after forgetAllEntries", async () => {
+  await withMount(async (directory, server) => {
+    const twice = `cat ${directory}/absent; cat ${directory}/absent`;
+    await shell(twice);
+    // False only from a kernel before 7.44.
+    const forgot = await forgetAllEntries(server.device);
+    await shell(twice);
+    await detachMount(directory, false);
+    const { lookups, minor } = await server.ended();
+    assert.equal(forgot, minor !== null && minor >= 44);
+    const absent = lookups.filter((name) => name === "absent");
+    assert.equal(absent.length, forgot ? 2 : 1);
   });
 });

@@ -6,16 +6,25 @@ import { detachMount, isMountPoint, mountFuse } from "./mount.ts";
 /** Bound on one child process, in milliseconds. */
 const CHILD_MS_MAX = 20_000;
 
+/** What the worker says at the end. */
+interface Ended {
+  readonly broken: readonly string[];
+  readonly parked: number;
+  /** Names looked up, in their order. */
+  readonly lookups: readonly string[];
+  readonly minor: number | null;
+}
+
 /** The worker that serves one descriptor. */
 export class Server {
   readonly #worker: Worker;
-  readonly #ended: Promise<{ broken: string[]; parked: number; minor: number | null }>;
+  readonly #ended: Promise<Ended>;
   readonly #wake = new Eventfd();
   readonly #waiting: Promise<void>;
 
   constructor(readonly device: number) {
     this.#worker = new Worker(new URL("./testing_worker.ts", import.meta.url), { type: "module" });
-    const ended = Promise.withResolvers<{ broken: string[]; parked: number; minor: number }>();
+    const ended = Promise.withResolvers<Ended>();
     const waiting = Promise.withResolvers<void>();
     this.#worker.onmessage = ({ data }) =>
       data === "waiting" ? waiting.resolve() : ended.resolve(data);

@@ -16,8 +16,9 @@ self.onmessage = ({ data: { device: fd, wake } }) => {
     // Nothing that a test waits for ever comes: a wait ends by INTERRUPT only.
     start: () => self.postMessage("waiting"),
   };
-  const session = new Session(device, new TestingFileSystem(), waiter, {
-    negativeSeconds: 1,
+  const fileSystem = new TestingFileSystem();
+  const session = new Session(device, fileSystem, waiter, {
+    negativeSeconds: 1000,
     onBroken: (error) => broken.push(String(error)),
   });
   let stop = false;
@@ -30,5 +31,6 @@ self.onmessage = ({ data: { device: fd, wake } }) => {
     stop: () => stop,
   });
   const { parked, agreement } = session;
-  self.postMessage({ broken, parked, minor: agreement?.minor ?? null });
+  const lookups = fileSystem.calls.filter(([name]) => name === "lookup").map((call) => call[2]);
+  self.postMessage({ broken, parked, lookups, minor: agreement?.minor ?? null });
 };
