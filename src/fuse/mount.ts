@@ -1,4 +1,4 @@
-import { EBUSY, EINVAL } from "../base/errno.ts";
+import { EBUSY, EINVAL, EPERM } from "../base/errno.ts";
 import { TarboxError } from "../base/errors.ts";
 import { openDevice } from "./device.ts";
 import { mountAsUser, unmountAsUser } from "./fusermount.ts";
@@ -56,7 +56,7 @@ function mountAsRoot(directory: string, options: MountOptions): number {
     close(fd);
     throw new TarboxError(
       `cannot mount on ${directory}: ${errorText(code)}`,
-      "in a container, mounting needs CAP_SYS_ADMIN and the device /dev/fuse",
+      code === EPERM ? "in a container, mounting needs the capability CAP_SYS_ADMIN" : undefined,
     );
   }
   return fd;

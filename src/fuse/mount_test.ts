@@ -1,6 +1,6 @@
 /** A real mount, with real system calls. Needs /dev/fuse, and root or fusermount3. */
 import assert from "node:assert/strict";
-import { detachMount, isMountPoint, parseMountinfo, tarboxMounts } from "./mount.ts";
+import { detachMount, isMountPoint, mountFuse, parseMountinfo, tarboxMounts } from "./mount.ts";
 import { shell, withMount } from "./testing_mount.ts";
 
 Deno.test("a mount answers ls, cat, stat, readlink, write and truncate", async () => {
@@ -95,6 +95,18 @@ Deno.test("an ordinary user mounts and unmounts through fusermount3", async () =
     assert.deepEqual(said.broken, []);
   } finally {
     await Deno.remove(cache, { recursive: true });
+  }
+});
+
+Deno.test("what cannot be mounted or unmounted is said with its reason", async () => {
+  const directory = await Deno.makeTempDir({ prefix: "tarbox-fuse-" });
+  try {
+    const options = { readOnly: false, allowOther: false };
+    await assert.rejects(mountFuse(`${directory}/absent`, options), /cannot mount on .*absent/);
+    await assert.rejects(detachMount(directory, false), /cannot unmount .*not mounted|not found/);
+    assert.equal(await isMountPoint(directory), false);
+  } finally {
+    await Deno.remove(directory);
   }
 });
 
