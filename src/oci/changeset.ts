@@ -7,8 +7,14 @@ import { BLOCK_SIZE, type BlockRow, type InodeRow, type Point } from "../store/r
 import type { Reader } from "../store/store.ts";
 import { entryOf } from "./inode_entry.ts";
 import { regroupedLinks } from "./link_groups.ts";
-import { baseName, type ImagePath, joinPath, parentPath } from "./paths.ts";
-import { pathsOfInodes, resolvePaths } from "./paths.ts";
+import {
+  baseName,
+  type ImagePath,
+  joinPath,
+  parentPath,
+  pathsOfInodes,
+  resolvePaths,
+} from "./paths.ts";
 import { contentPadding, encodeHeader, END_MARK, tarEntry } from "./tar_writer.ts";
 
 /** Told of each path that is left out because OCI has no way to say it. */
@@ -46,7 +52,7 @@ export async function* writeChangeset(
   leftOut: LeftOut | null = null,
 ): AsyncGenerator<Uint8Array> {
   const chain = await reader.chain(to);
-  const lines = representable(await changedLines(reader, from, to), leftOut);
+  const lines = inOrder(representable(inOrder(await changedLines(reader, from, to)), leftOut));
   const firstPath = new Map<number, ImagePath>();
   for (let at = 0; at < lines.length; at += LINES_AT_ONCE) {
     const group = lines.slice(at, at + LINES_AT_ONCE);
@@ -112,7 +118,7 @@ function* zeros(length: number): Generator<Uint8Array> {
   for (let left = length; left > 0; left -= BLOCK_SIZE) yield ZEROS.subarray(0, left);
 }
 
-/** All lines in the order in which they are written. */
+/** All lines, in no order. */
 async function changedLines(reader: Reader, from: Point | null, to: Point): Promise<Line[]> {
   const [old, chain] = [from === null ? [] : await reader.chain(from), await reader.chain(to)];
   const entries = new Map<ImagePath, InodeRow>();
@@ -152,13 +158,21 @@ async function changedLines(reader: Reader, from: Point | null, to: Point): Prom
   const found = await resolvePaths(reader, chain, missing);
   for (const path of missing) entries.set(path, found.get(path)!);
 
-  const keyed: { key: string; line: Line }[] = [];
-  for (const [path, inode] of entries) keyed.push({ key: path, line: { path, inode } });
-  for (const path of whiteouts) {
-    // No name begins with NUL: the whiteouts of a directory come before all that is in it.
-    const key = joinPath(parentPath(path), "\0" + baseName(path));
-    keyed.push({ key, line: { path, inode: null } });
-  }
+  const lines: Line[] = [];
+  for (const [path, inode] of entries) lines.push({ path, inode });
+  for (const path of whiteouts) lines.push({ path, inode: null });
+  return lines;
+}
+
+/** By the bytes of the paths, the whiteouts of a directory before all that is in it. */
+function inOrder(lines: readonly Line[]): Line[] {
+  const keyed = lines.map((line) => ({
+    line,
+    // No name begins with NUL.
+    key: line.inode !== null
+      ? line.path
+      : joinPath(parentPath(line.path), "\0" + baseName(line.path)),
+  }));
   keyed.sort((a, b) => a.key < b.key ? -1 : a.key > b.key ? 1 : 0);
   return keyed.map(({ line }) => line);
 }

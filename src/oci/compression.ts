@@ -36,7 +36,11 @@ export function compress(
     case "gzip":
       return through(source, createGzip({ level: constants.Z_DEFAULT_COMPRESSION }));
     case "zstd":
-      return through(source, createZstdCompress());
+      // Without the flag a frame has no checksum, and damage goes unnoticed.
+      return through(
+        source,
+        createZstdCompress({ params: { [constants.ZSTD_c_checksumFlag]: 1 } }),
+      );
     case "none":
       return source;
   }

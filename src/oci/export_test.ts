@@ -1,0 +1,370 @@
+import assert from "node:assert/strict";
+import { gunzipSync } from "node:zlib";
+import { concatBytes, fromLatin1, latin1, text, utf8 } from "../base/bytes.ts";
+import { S_IFCHR, S_IFIFO } from "../base/modes.ts";
+import { memoryStore } from "../store/memory/store.ts";
+import { BLOCK_SIZE, type LayerRow } from "../store/rows.ts";
+import { packXattrs } from "../store/xattrs.ts";
+import { writeChangeset } from "./changeset.ts";
+import { compress, decompress, storedGzip } from "./compression.ts";
+import { exportImage } from "./export.ts";
+import { legalReference } from "./image_format.ts";
+import { importImage } from "./import.ts";
+import type { TarEntry } from "./tar_entry.ts";
+import { readTar } from "./tar_reader.ts";
+import { describeTree, exportBytes, inChunks, TreeFixture } from "./tree_fixture.ts";
+
+interface Read {
+  readonly entry: TarEntry;
+  readonly content: Uint8Array;
+}
+
+async function gather(source: AsyncIterable<Uint8Array>): Promise<Uint8Array<ArrayBuffer>> {
+  const parts: Uint8Array[] = [];
+  for await (const part of source) parts.push(part.slice());
+  return concatBytes(parts);
+}
+
+async function readAll(bytes: Uint8Array): Promise<Read[]> {
+  const out: Read[] = [];
+  for await (const { entry, content } of readTar(inChunks(bytes), { name: "it", endMark: true })) {
+    out.push({ entry, content: await gather(content()) });
+  }
+  return out;
+}
+
+/** Members of what changed, a word for each: `type path` and a link's target. */
+async function members(tree: TreeFixture, from: LayerRow | null, to: LayerRow): Promise<string[]> {
+  const tar = await gather(writeChangeset(tree.store, from?.point ?? null, to.point));
+  return (await readAll(tar)).map(({ entry }) => {
+    const target = entry.type === "link" ? ` -> ${text(entry.target)}` : "";
+    return `${entry.type} ${latin1(entry.path)}${target}`;
+  });
+}
+
+async function run(command: string, args: string[], stdin?: Uint8Array): Promise<Uint8Array> {
+  const child = new Deno.Command(command, {
+    args,
+    stdin: "piped",
+    stdout: "piped",
+    stderr: "piped",
+    signal: AbortSignal.timeout(60_000),
+  }).spawn();
+  const writer = child.stdin.getWriter();
+  await writer.write(stdin ?? new Uint8Array()).catch(() => {});
+  await writer.close().catch(() => {});
+  const { code, stdout, stderr } = await child.output();
+  assert.equal(code, 0, `${command} ${args.join(" ")}: ${text(stderr)}`);
+  return stdout;
+}
+
+Deno.test("a layer has what changed, every ancestor, and whiteouts before their siblings", async () => {
+  const tree = await TreeFixture.on(memoryStore());
+  for (const path of ["d", "d/e", "d/e/f", "other", "moved", "moved/deep"]) tree.mkdir(path);
+  for (const path of ["d/e/f/x", "d/e/gone", "d/e/z", "other/y", "moved/deep/m", "d+"]) {
+    tree.file(path, utf8(path));
+  }
+  const one = await tree.seal("one");
+  tree.file("d/e/f/x", utf8("changed"));
+  tree.file("d/e/+early", utf8("before the whiteout by its bytes"));
+  tree.remove("d/e/gone");
+  tree.rename("moved", "elsewhere");
+  tree.remove("other");
+  tree.file("other", utf8("a file now"));
+  const two = await tree.seal("two");
+  assert.deepEqual(await members(tree, one, two), [
+    "directory ",
+    "file .wh.moved",
+    "directory d",
+    "directory d/e",
+    "file d/e/.wh.gone",
+    "file d/e/+early",
+    "directory d/e/f",
+    "file d/e/f/x",
+    "directory elsewhere",
+    "directory elsewhere/deep",
+    "file elsewhere/deep/m",
+    "file other",
+  ]);
+  const empty = await tree.seal("three");
+  assert.deepEqual(await members(tree, two, empty), ["directory "]);
+});
+
+Deno.test("a directory that was made anew hides its old children one by one", async () => {
+  const tree = await TreeFixture.on(memoryStore());
+  tree.mkdir("d");
+  for (const name of ["a", "b", "c"]) tree.file(`d/${name}`, utf8(name));
+  const one = await tree.seal("one");
+  tree.remove("d");
+  tree.mkdir("d");
+  tree.file("d/b", utf8("b"));
+  const two = await tree.seal("two");
+  assert.deepEqual(await members(tree, one, two), [
+    "directory ",
+    "directory d",
+    "file d/.wh.a",
+    "file d/.wh.c",
+  ]);
+});
+
+Deno.test("all names of a file go together, the first as the file", async () => {
+  const tree = await TreeFixture.on(memoryStore());
+  tree.mkdir("d");
+  tree.file("b", utf8("x"), { mode: 0o104755, mtime: 5n });
+  const one = await tree.seal("one");
+  tree.link("b", "d/a");
+  tree.link("b", "a");
+  const two = await tree.seal("two");
+  assert.deepEqual(await members(tree, one, two), [
+    "directory ",
+    "file a",
+    "link b -> a",
+    "directory d",
+    "link d/a -> a",
+  ]);
+  const tar = await gather(writeChangeset(tree.store, one.point, two.point));
+  for (const { entry } of await readAll(tar)) {
+    if (entry.type === "link") assert.deepEqual([entry.mode, entry.mtime], [0o4755, 5n]);
+  }
+  // A copy in the place of a link looks the same path by path, and is another tree.
+  tree.file("b", utf8("x"), { mode: 0o104755, mtime: 5n });
+  const three = await tree.seal("three");
+  const names = await members(tree, two, three);
+  assert.ok(names.includes("file b") && names.includes("file a"), names.join());
+});
+
+Deno.test("what no image can hold is an error that names it, or left out and told", async () => {
+  const tree = await TreeFixture.on(memoryStore());
+  tree.mkdir("d");
+  tree.mkdir("d/.wh.secret");
+  tree.file("d/.wh.secret/x", utf8("x"));
+  tree.node("zero", S_IFCHR | 0o600);
+  tree.file("fine", utf8("x"));
+  const one = await tree.seal("one");
+  await assert.rejects(members(tree, null, one), /\/d\/\.wh\.secret cannot be exported/);
+  const left: string[] = [];
+  const tar = writeChangeset(tree.store, null, one.point, (path) => left.push(text(path)));
+  const paths = (await readAll(await gather(tar))).map(({ entry }) => text(entry.path));
+  assert.deepEqual(left, ["d/.wh.secret", "d/.wh.secret/x", "zero"]);
+  assert.deepEqual(paths, ["", ".wh.zero", "d", "fine"]);
+  tree.remove("d/.wh.secret");
+  tree.remove("zero");
+  const two = await tree.seal("two");
+  assert.deepEqual(await members(tree, null, two), ["directory ", "directory d", "file fine"]);
+});
+
+Deno.test("formats, --since and --squash", async () => {
+  const tree = await TreeFixture.on(memoryStore());
+  const layers: LayerRow[] = [];
+  for (const name of ["one", "two", "three"]) {
+    tree.file(name, utf8(name));
+    layers.push(await tree.seal(name));
+  }
+  const paths = async (options: Parameters<typeof exportBytes>[2]) => {
+    const bytes = await exportBytes(tree.store, layers, { compression: "none", ...options });
+    return (await readAll(bytes)).map(({ entry }) => text(entry.path));
+  };
+  assert.deepEqual(await paths({ format: "rootfs" }), ["", "one", "three", "two"]);
+  assert.deepEqual(await paths({ format: "layer" }), ["", "three"]);
+  assert.deepEqual(await paths({ format: "layer", since: layers[0]!.point }), ["", "three", "two"]);
+  const count = async (options: Parameters<typeof exportBytes>[2]) => {
+    const store = memoryStore();
+    const row = await store.createWorkspace("w", null, { uid: 0, gid: 0, time: 0n });
+    const bytes = await exportBytes(tree.store, layers, options);
+    return (await importImage(store, row, inChunks(bytes))).length;
+  };
+  assert.equal(await count({}), 3);
+  assert.equal(await count({ squash: true }), 1);
+  assert.equal(await count({ since: layers[0]!.point }), 2);
+  await assert.rejects(paths({ since: { lineage: 99, ordinal: 1 } }), /--since/);
+});
+
+Deno.test("more layers than docker takes are squashed from the bottom, and it is said", async () => {
+  const tree = await TreeFixture.on(memoryStore());
+  const layers: LayerRow[] = [];
+  for (let i = 0; i < 130; i++) {
+    tree.file(`f${i}`, utf8(`${i}`));
+    layers.push(await tree.seal(`n${i}`));
+  }
+  const notices: string[] = [];
+  const archive = await gather(exportImage(tree.store, layers, {
+    format: "oci",
+    compression: "stored",
+    squash: false,
+    since: null,
+    reference: "n129",
+    leftOut: null,
+    notice: (message) => notices.push(message),
+  }));
+  assert.match(notices.join(), /130 layers .* lower 6, up to n5,/);
+  const store = memoryStore();
+  const row = await store.createWorkspace("w", null, { uid: 0, gid: 0, time: 0n });
+  const again = await importImage(store, row, inChunks(archive));
+  assert.equal(again.length, 125);
+  assert.equal(again[0]!.name, "n5");
+  for (const i of [0, 124]) {
+    assert.deepEqual(
+      await describeTree(store, again[i]!.point),
+      await describeTree(tree.store, layers[i + 5]!.point),
+    );
+  }
+});
+
+Deno.test("stored gzip is the same however it is cut, and every gunzip reads it", async () => {
+  for (const size of [0, 1, 65534, 65535, 65536, 16 * 65535, 16 * 65535 + 1, 3_000_000]) {
+    const bytes = new Uint8Array(size);
+    for (let i = 0; i < size; i += 7) bytes[i] = i;
+    const one = await gather(storedGzip(inChunks(bytes, 1_000_000)));
+    const other = await gather(storedGzip(inChunks(bytes, 4099)));
+    assert.ok(one.toHex() === other.toHex(), `${size}`);
+    assert.ok(new Uint8Array(gunzipSync(one)).toHex() === bytes.toHex(), `${size}`);
+  }
+  assert.equal(
+    (await gather(storedGzip(inChunks(utf8("hi"))))).toHex(),
+    "1f8b08000000000000ff" + "010200fdff6869" + "ac2a93d8" + "02000000",
+  );
+});
+
+Deno.test("each compression comes back, and damage is an error", async () => {
+  const bytes = new Uint8Array(300_000).map((_, i) => i % 251);
+  for (const kind of ["stored", "gzip", "zstd", "none"] as const) {
+    const packed = await gather(compress(inChunks(bytes, 5000), kind));
+    const again = await gather(decompress(inChunks(packed, 3), "it"));
+    assert.ok(again.toHex() === bytes.toHex(), kind);
+    if (kind === "none") continue;
+    packed[packed.length - 20]! ^= 0xff;
+    await assert.rejects(gather(decompress(inChunks(packed), "it")), /cannot be unpacked/, kind);
+  }
+});
+
+Deno.test("any name becomes a legal reference", () => {
+  assert.equal(legalReference("ckpt-3"), "ckpt-3");
+  assert.equal(legalReference("Über/Layer__1"), "ber-layer-1");
+  assert.equal(legalReference("@{2026-01-15 10:30}"), "2026-01-15-10-30");
+  assert.equal(legalReference("---"), "layer");
+});
+
+/** Two layers with what clients stumble over. */
+async function richTree() {
+  const tree = await TreeFixture.on(memoryStore());
+  const owned = Deno.uid() === 0
+    ? { uid: 1234, gid: 3_000_000 }
+    : { uid: Deno.uid()!, gid: Deno.gid()! };
+  const xattrs = packXattrs([{ name: utf8("user.key"), value: Uint8Array.of(1, 0, 255, 10) }]);
+  tree.set("", owned);
+  tree.mkdir("dir", { ...owned, mode: 0o41777, mtime: 1_700_000_000_123_456_789n });
+  tree.mkdir("dir/deep", { ...owned, xattrs });
+  tree.file("dir/deep/file", utf8("content"), { ...owned, xattrs, mode: 0o104750 });
+  tree.file("dir/old", utf8("old"), owned);
+  tree.file("gone", utf8("gone"), owned);
+  tree.file("sparse", new Uint8Array(3 * BLOCK_SIZE + 5), owned, () => 0);
+  const one = await tree.seal("one", "the first");
+  tree.remove("gone");
+  tree.remove("dir/old");
+  tree.link("dir/deep/file", "another");
+  tree.symlink(latin1(utf8("zeichen-ä")), utf8("t".repeat(200)), owned);
+  tree.file("\xff\xfe" + "n".repeat(150), utf8("not UTF-8"), owned);
+  tree.node("fifo", S_IFIFO | 0o600, owned);
+  return { tree, layers: [one, await tree.seal("two")] };
+}
+
+/** What a tar says of each path; a hard link as what it links to. */
+function facts(members: readonly Read[]): Map<string, string> {
+  const out = new Map<string, string>();
+  for (const { entry, content } of members) {
+    const path = latin1(entry.path);
+    if (entry.type === "link") {
+      out.set(path, out.get(latin1(entry.target))!);
+      continue;
+    }
+    const xattrs = entry.xattrs.filter(({ name }) => text(name).startsWith("user."))
+      .map(({ name, value }) => `${text(name)}=${value.toHex()}`);
+    const parts = [entry.type, entry.uid, entry.gid, entry.mtime, latin1(entry.target), ...xattrs];
+    // The bits of a symbolic link say nothing.
+    if (entry.type !== "symlink") parts.push(entry.mode.toString(8));
+    out.set(path, `${parts.join(" ")} ${content.toBase64()}`);
+  }
+  return out;
+}
+
+Deno.test("skopeo copies the archive unchanged, and umoci unpacks the very tree", async () => {
+  const directory = await Deno.makeTempDir();
+  try {
+    const { tree, layers } = await richTree();
+    const wanted = facts(
+      await readAll(
+        await exportBytes(tree.store, layers, { format: "rootfs", compression: "none" }),
+      ),
+    );
+    for (const compression of ["stored", "gzip"] as const) {
+      const file = `${directory}/${compression}.tar`;
+      await Deno.writeFile(file, await exportBytes(tree.store, layers, { compression }));
+      const layout = `${directory}/layout-${compression}`;
+      const inspected = (from: string) =>
+        run("skopeo", ["inspect", from]).then((json) => JSON.parse(text(json)));
+      await run("skopeo", ["copy", "--quiet", `oci-archive:${file}`, `oci:${layout}:two`]);
+      const before = await inspected(`oci-archive:${file}`);
+      assert.equal(before.Layers.length, 2);
+      assert.equal((await inspected(`oci:${layout}:two`)).Digest, before.Digest);
+      await run("skopeo", ["copy", "--quiet", `docker-archive:${file}`, `dir:${layout}-docker`]);
+
+      const bundle = `${directory}/bundle-${compression}`;
+      const rootless = Deno.uid() === 0 ? [] : ["--rootless"];
+      await run("umoci", ["unpack", ...rootless, "--image", `${layout}:two`, bundle]);
+      const unpacked = await run("tar", [
+        "--format=posix",
+        "--sort=name",
+        "--xattrs",
+        "--xattrs-include=user.*",
+        "--numeric-owner",
+        "-C",
+        `${bundle}/rootfs`,
+        "-cf",
+        "-",
+        ".",
+      ]);
+      assert.deepEqual(facts(await readAll(unpacked)), wanted);
+
+      const store = memoryStore();
+      const row = await store.createWorkspace("w", null, { uid: 0, gid: 0, time: 0n });
+      const again = await importImage(store, row, layout);
+      assert.deepEqual(again.map(({ name, message }) => [name, message]), [["one", "the first"], [
+        "two",
+        "",
+      ]]);
+      assert.deepEqual(
+        await describeTree(store, again[1]!.point),
+        await describeTree(tree.store, layers[1]!.point),
+      );
+    }
+  } finally {
+    await Deno.remove(directory, { recursive: true });
+  }
+});
+
+Deno.test("an export leaves no temporary file behind, also when it is given up", async () => {
+  const directory = await Deno.makeTempDir();
+  const before = Deno.env.get("TMPDIR");
+  Deno.env.set("TMPDIR", directory);
+  try {
+    const { tree, layers } = await richTree();
+    const bytes = exportImage(tree.store, layers, {
+      format: "oci",
+      compression: "stored",
+      squash: false,
+      since: null,
+      reference: "two",
+      leftOut: null,
+      notice: () => {},
+    });
+    for (let chunks = 0; chunks < 6; chunks++) await bytes.next();
+    await bytes.return(undefined);
+    tree.file(".wh.x", fromLatin1("x"));
+    await assert.rejects(exportBytes(tree.store, [await tree.seal("three")]));
+    assert.deepEqual([...Deno.readDirSync(directory)], []);
+  } finally {
+    if (before === undefined) Deno.env.delete("TMPDIR");
+    else Deno.env.set("TMPDIR", before);
+    await Deno.remove(directory, { recursive: true });
+  }
+});

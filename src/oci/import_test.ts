@@ -1,0 +1,429 @@
+import assert from "node:assert/strict";
+import { Buffer } from "node:buffer";
+import { createHash } from "node:crypto";
+import { gzipSync, zstdCompressSync } from "node:zlib";
+import { concatBytes, fromLatin1, text, utf8 } from "../base/bytes.ts";
+import { S_IFDIR } from "../base/modes.ts";
+import { readWhole, resolvePath } from "../layer/file.ts";
+import { memoryStore } from "../store/memory/store.ts";
+import type { LayerRow } from "../store/rows.ts";
+import type { Store } from "../store/store.ts";
+import { IMPORT_DEFAULTS, importImage, type ImportOptions } from "./import.ts";
+import type { TarEntry } from "./tar_entry.ts";
+import { contentPadding, encodeHeader, END_MARK, tarEntry } from "./tar_writer.ts";
+import { describeTree, exportBytes, inChunks, TreeFixture } from "./tree_fixture.ts";
+
+type Line = Partial<TarEntry> & { readonly at: string; readonly data?: string };
+
+/** A tar of entries whose names are text. */
+function tar(...lines: Line[]): Uint8Array<ArrayBuffer> {
+  const parts = lines.flatMap(({ at, data = "", ...fields }) => {
+    const content = utf8(data);
+    const entry = tarEntry({ size: content.length, mode: 0o644, ...fields, path: fromLatin1(at) });
+    return [encodeHeader(entry), content, contentPadding(content.length)];
+  });
+  return concatBytes([...parts, END_MARK]);
+}
+
+const dir = (at: string, fields: Partial<TarEntry> = {}): Line => ({
+  mode: 0o755,
+  ...fields,
+  at,
+  type: "directory",
+});
+
+const link = (at: string, target: string): Line => ({ at, type: "link", target: utf8(target) });
+
+function sha256(bytes: Uint8Array): string {
+  return createHash("sha256").update(bytes).digest("hex");
+}
+
+function json(value: unknown): Uint8Array<ArrayBuffer> {
+  return utf8(JSON.stringify(value));
+}
+
+interface Image {
+  readonly layers: readonly Uint8Array[];
+  readonly pack?: (tar: Uint8Array) => Uint8Array;
+  readonly diffIds?: readonly string[];
+  readonly rootfs?: string;
+  readonly sizeOf?: (bytes: Uint8Array) => number;
+  readonly indexOf?: (manifest: Record<string, unknown>) => unknown[];
+  readonly extra?: readonly [string, Uint8Array][];
+}
+
+/** An image archive of somebody else's making: members in an odd order, names with `./`. */
+function image(spec: Image): Uint8Array<ArrayBuffer> {
+  const blobs = new Map<string, Uint8Array>();
+  const put = (mediaType: string, bytes: Uint8Array) => {
+    const digest = sha256(bytes);
+    blobs.set(`./blobs/sha256/${digest}`, bytes);
+    const size = spec.sizeOf?.(bytes) ?? bytes.length;
+    return { mediaType, digest: `sha256:${digest}`, size };
+  };
+  const type = "application/vnd.oci.image.";
+  const layers = spec.layers.map((bytes) =>
+    put(`${type}layer.v1.tar`, spec.pack?.(bytes) ?? bytes)
+  );
+  const diffIds = spec.diffIds ?? spec.layers.map((bytes) => `sha256:${sha256(bytes)}`);
+  const config = put(
+    `${type}config.v1+json`,
+    json({
+      architecture: "amd64",
+      os: "linux",
+      rootfs: { type: spec.rootfs ?? "layers", diff_ids: diffIds },
+    }),
+  );
+  const manifest = put(`${type}manifest.v1+json`, json({ schemaVersion: 2, config, layers }));
+  const manifests = spec.indexOf?.(manifest) ?? [manifest];
+  const members: [string, Uint8Array][] = [
+    ["./index.json", json({ schemaVersion: 2, manifests })],
+    ...[...blobs].reverse(),
+    ["./oci-layout", json({ imageLayoutVersion: "1.0.0" })],
+    ...spec.extra ?? [],
+  ];
+  return archive(members);
+}
+
+function archive(members: readonly [string, Uint8Array][]): Uint8Array<ArrayBuffer> {
+  const parts = members.flatMap(([path, bytes]) => [
+    encodeHeader(tarEntry({ path: utf8(path), size: bytes.length })),
+    bytes,
+    contentPadding(bytes.length),
+  ]);
+  return concatBytes([...parts, END_MARK]);
+}
+
+interface Imported {
+  readonly store: Store;
+  readonly layers: LayerRow[];
+}
+
+async function importInto(
+  bytes: Uint8Array,
+  options: Partial<ImportOptions> = {},
+): Promise<Imported> {
+  const store = memoryStore();
+  const row = await store.createWorkspace("main", null, { uid: 0, gid: 0, time: 0n });
+  const layers = await importImage(store, row, inChunks(bytes), { ...IMPORT_DEFAULTS, ...options });
+  return { store, layers };
+}
+
+/** Paths of the top layer, with what the files hold. */
+async function tree({ store, layers }: Imported): Promise<Record<string, string>> {
+  const { point } = layers.at(-1)!;
+  const chain = await store.chain(point);
+  const out: Record<string, string> = {};
+  for (const line of await describeTree(store, point)) {
+    const [path] = line.split(" ");
+    const { inode } = await resolvePath(store, chain, fromLatin1(path!), false);
+    out[path!] = inode.mode >= 0o100000 && inode.mode < 0o110000
+      ? text(await readWhole(store, chain, inode))
+      : `${(inode.mode & 0o170000) === S_IFDIR ? "dir" : "other"} ${
+        (inode.mode & 0o7777).toString(8)
+      }`;
+  }
+  return out;
+}
+
+async function refused(
+  bytes: Uint8Array,
+  why: RegExp,
+  options: Partial<ImportOptions> = {},
+): Promise<void> {
+  const store = memoryStore();
+  const row = await store.createWorkspace("main", null, { uid: 0, gid: 0, time: 0n });
+  const opened: number[] = [];
+  const open = store.openLineage.bind(store);
+  const discard = store.discardLineages.bind(store);
+  store.openLineage = async (on) => {
+    const point = await open(on);
+    opened.push(point.lineage);
+    return point;
+  };
+  store.discardLineages = async (lineages) => {
+    await discard(lineages);
+    for (const lineage of lineages) opened.splice(opened.indexOf(lineage), 1);
+  };
+  await assert.rejects(
+    importImage(store, row, inChunks(bytes), { ...IMPORT_DEFAULTS, ...options }),
+    (error: Error) => {
+      assert.equal(error.name, "TarboxError", error.stack);
+      assert.match(error.message, why);
+      return true;
+    },
+  );
+  assert.deepEqual(await store.layers(), []);
+  assert.deepEqual(opened, [], "no lineage is left behind");
+}
+
+const layered = (...layers: Uint8Array[]) => image({ layers });
+
+Deno.test("members in any order, ./ names, gzip and zstd layers, packed archives", async () => {
+  const layers = [tar(dir(""), { at: "a", data: "one" }), tar({ at: "a", data: "two" })];
+  const wanted = { "/": "dir 755", "/a": "two" };
+  assert.deepEqual(await tree(await importInto(image({ layers }))), wanted);
+  assert.deepEqual(await tree(await importInto(image({ layers, pack: gzipSync }))), wanted);
+  assert.deepEqual(await tree(await importInto(image({ layers, pack: zstdCompressSync }))), wanted);
+  assert.deepEqual(await tree(await importInto(gzipSync(image({ layers })))), wanted);
+  const members = (bytes: Uint8Array) =>
+    concatBytes([gzipSync(bytes.subarray(0, 700)), gzipSync(bytes.subarray(700))]);
+  assert.deepEqual(await tree(await importInto(image({ layers, pack: members }))), wanted);
+});
+
+Deno.test("an index may be nested, name several platforms and hold unknown things", async () => {
+  const layers = [tar({ at: "a", data: "one" })];
+  const other = `sha256:${"0".repeat(64)}`;
+  const bytes = image({
+    layers,
+    indexOf: (manifest) => [
+      { mediaType: "application/x-unknown", digest: other, size: 1 },
+      { ...manifest, digest: other, platform: { os: "windows", architecture: "amd64" } },
+      { ...manifest, digest: other, platform: { os: "unknown", architecture: "unknown" } },
+      manifest,
+    ],
+  });
+  assert.deepEqual(await tree(await importInto(bytes)), { "/": "dir 755", "/a": "one" });
+});
+
+Deno.test("docker archives: layers by id with symlinks, and by digest", async () => {
+  const layer = tar({ at: "a", data: "one" });
+  const config = json({
+    rootfs: { type: "layers", diff_ids: Array(2).fill(`sha256:${sha256(layer)}`) },
+  });
+  const name = `${sha256(config)}.json`;
+  const manifest = json([{
+    Config: name,
+    RepoTags: ["x:1"],
+    Layers: ["1/layer.tar", "2/layer.tar"],
+  }]);
+  const parts = concatBytes([
+    archive([[name, config], ["1/layer.tar", layer], ["manifest.json", manifest]]).subarray(
+      0,
+      -1024,
+    ),
+    encodeHeader(
+      tarEntry({ path: utf8("2/layer.tar"), type: "symlink", target: utf8("../1/layer.tar") }),
+    ),
+    END_MARK,
+  ]);
+  assert.deepEqual(await tree(await importInto(parts)), { "/": "dir 755", "/a": "one" });
+  const damaged = parts.slice();
+  damaged[Buffer.from(parts).indexOf("one")]! ^= 1;
+  await refused(damaged, /digest/);
+  await refused(parts.subarray(0, parts.length - 2048), /cut short|lacks/);
+});
+
+Deno.test("a layout in a directory is read as it is", async () => {
+  const directory = await Deno.makeTempDir();
+  try {
+    const bytes = layered(tar({ at: "a", data: "one" }));
+    await Deno.writeFile(`${directory}/image.tar`, bytes);
+    const { code } = await new Deno.Command("tar", {
+      args: ["-C", directory, "-xf", `${directory}/image.tar`],
+    }).output();
+    assert.equal(code, 0);
+    const store = memoryStore();
+    const row = await store.createWorkspace("main", null, { uid: 0, gid: 0, time: 0n });
+    const layers = await importImage(store, row, directory);
+    assert.deepEqual(await tree({ store, layers }), { "/": "dir 755", "/a": "one" });
+  } finally {
+    await Deno.remove(directory, { recursive: true });
+  }
+});
+
+Deno.test("whiteouts and opaque directories hide lower layers only, whatever their place", async () => {
+  const lower = tar(dir("d"), { at: "d/old", data: "1" }, dir("d/sub"), { at: "d/sub/old" }, {
+    at: "gone",
+  });
+  const upper = tar(
+    { at: "d/new", data: "2" },
+    { at: "d/sub/new", data: "3" },
+    { at: "d/.wh..wh..opq" },
+    { at: ".wh.gone" },
+    { at: ".wh.never" },
+  );
+  assert.deepEqual(await tree(await importInto(layered(lower, upper))), {
+    "/": "dir 755",
+    "/d": "dir 755",
+    "/d/new": "2",
+    "/d/sub": "dir 755",
+    "/d/sub/new": "3",
+  });
+  const replaced = tar({ at: "gone", data: "new" }, { at: ".wh.gone" });
+  assert.equal((await tree(await importInto(layered(lower, replaced))))["/gone"], "new");
+  const bare = tar(dir("d", { mode: 0o700 }), { at: ".wh..wh..opq" });
+  assert.deepEqual(await tree(await importInto(layered(lower, bare))), {
+    "/": "dir 755",
+    "/d": "dir 700",
+  });
+});
+
+Deno.test("a directory on a directory keeps what is in it; another type replaces it", async () => {
+  const lower = tar(dir("d"), { at: "d/f", data: "1" }, { at: "f", data: "2" });
+  const kept = await tree(await importInto(layered(lower, tar(dir("d", { mode: 0o500 })))));
+  assert.deepEqual(kept, { "/": "dir 755", "/d": "dir 500", "/d/f": "1", "/f": "2" });
+  const swapped = await tree(
+    await importInto(layered(lower, tar({ at: "d", data: "file" }, dir("f")))),
+  );
+  assert.deepEqual(swapped, { "/": "dir 755", "/d": "file", "/f": "dir 755" });
+});
+
+Deno.test("hard links reach into lower layers, and outlive the first name", async () => {
+  const lower = tar({ at: "a", data: "same" });
+  const made = await importInto(layered(lower, tar(link("b", "a")), tar({ at: ".wh.a" })));
+  const nlinks = await Promise.all(made.layers.map(async ({ point }) => {
+    const chain = await made.store.chain(point);
+    const path = made.layers[2]!.point === point ? "/b" : "/a";
+    return (await resolvePath(made.store, chain, utf8(path))).inode.nlink;
+  }));
+  assert.deepEqual(nlinks, [1, 2, 1]);
+  assert.deepEqual(await tree(made), { "/": "dir 755", "/b": "same" });
+});
+
+Deno.test("hostile entries are refused, and nothing is added", async () => {
+  const symlink: Line = { at: "s", type: "symlink", target: utf8("/etc") };
+  const cases: [Uint8Array, RegExp][] = [
+    [tar({ at: "../x" }), /leaves the root/],
+    [tar({ at: "a/../../x" }), /leaves the root/],
+    [tar({ at: "/etc/passwd" }), /absolute/],
+    [tar(symlink, { at: "s/passwd" }), /through a symbolic link/],
+    [tar({ at: "f" }, { at: "f/x" }), /no directory/],
+    [tar(link("h", "../../etc/shadow")), /leaves the root/],
+    [tar(link("h", "/etc/shadow")), /absolute/],
+    [tar(link("h", "later"), { at: "later" }), /not there/],
+    [tar(symlink, link("h", "s/shadow")), /through a symbolic link/],
+    [tar(dir("d"), link("h", "d")), /to a directory/],
+    [tar({ at: ".wh." }), /no name/],
+    [tar({ at: ".wh.." }), /no name/],
+    [tar({ at: ".wh..." }), /no name/],
+    [tar({ at: "d/.wh.." }), /no name/],
+    [tar({ at: ".wh.d/x" }), /under a whiteout/],
+    [tar({ at: ".wh.x", data: "content" }), /no empty file/],
+    [tar(dir(".wh.x")), /no empty file/],
+    [tar({ at: "", type: "symlink", target: utf8("x") }), /without a name|no directory/],
+    [tar({ at: "./." }), /no directory/],
+    [tar({ at: "a" }, { at: "./a" }), /twice/],
+    [tar(dir("a"), dir("a")), /twice/],
+    [tar(dir(""), dir("")), /twice/],
+    [tar({ at: "a/b" }, { at: "a" }), /holds files/],
+    [tar({ at: "a/".repeat(5000) + "x" }), /too deep/],
+    [tar({ at: "x".repeat(256) }), /255/],
+  ];
+  for (const [i, [layer, why]] of cases.entries()) {
+    const sound = tar(dir(""), { at: "sound", data: "x" });
+    await refused(layered(sound, layer), why).catch((error) => {
+      throw new Error(`case ${i} ${why}: ${error.message}`, { cause: error });
+    });
+  }
+});
+
+Deno.test("documents and digests that do not fit are refused, and nothing is added", async () => {
+  const layer = tar({ at: "a", data: "one" });
+  const layers = [layer];
+  await refused(image({ layers, diffIds: [`sha256:${"0".repeat(64)}`] }), /digest/);
+  await refused(image({ layers, diffIds: [] }), /1 layers, but 0 diff_ids/);
+  await refused(image({ layers, rootfs: "other" }), /of type other/);
+  await refused(image({ layers: [] }), /no layers/);
+  await refused(image({ layers, sizeOf: (bytes) => bytes.length + 1 }), /descriptor says/);
+  await refused(image({ layers, extra: [["oci-layout", json({})]] }), /twice/);
+  await refused(image({ layers, indexOf: () => [] }), /no image/);
+  await refused(
+    image({ layers, indexOf: (manifest) => [{ ...manifest, digest: "sha256:../../../etc" }] }),
+    /malformed digest/,
+  );
+  await refused(archive([["oci-layout", json({})], ["index.json", utf8("{")]]), /version|JSON/);
+  await refused(
+    archive([["oci-layout", json({ imageLayoutVersion: "1.0.0" })], [
+      "index.json",
+      new Uint8Array((20 << 20) + 1),
+    ]]),
+    /large/,
+  );
+  await refused(archive([["x", utf8("y")]]), /no image archive/);
+  await refused(utf8("not a tar"), /no valid tar/);
+  await refused(new Uint8Array(), /no valid tar/);
+  const manifests = (manifest: Record<string, unknown>) => [
+    manifest,
+    { ...manifest, digest: `sha256:${"1".repeat(64)}` },
+  ];
+  await refused(image({ layers, indexOf: manifests }), /2 images/);
+});
+
+Deno.test("bombs are refused at the limits", async () => {
+  const bomb = tar({ at: "zeros", size: 5_000_000, data: "" }).subarray(0, 512);
+  const layer = concatBytes([bomb, new Uint8Array(5_000_192), END_MARK]);
+  const packed = image({ layers: [layer], pack: gzipSync });
+  assert.ok(packed.length < 20_000);
+  await refused(packed, /unpacks to more than/, { maxBytes: 1_000_000 });
+  await refused(gzipSync(image({ layers: [layer] })), /more than/, { maxBytes: 1_000_000 });
+  const many = tar(...Array.from({ length: 50 }, (_, i) => ({ at: `f${i}` })));
+  await refused(layered(many), /more than 49 entries/, { maxEntries: 49 });
+});
+
+Deno.test("plain tars become one layer under the name given", async () => {
+  const bytes = tar(dir("d"), { at: "d/f", data: "1" });
+  for (const packed of [bytes, gzipSync(bytes), zstdCompressSync(bytes)]) {
+    const made = await importInto(packed, { name: "base" });
+    assert.equal(made.layers[0]!.name, "base");
+    assert.deepEqual(await tree(made), { "/": "dir 755", "/d": "dir 755", "/d/f": "1" });
+  }
+  await refused(tar({ at: ".wh.x" }), /plain tar/, { name: "base" });
+  await refused(bytes.subarray(0, bytes.length - 1024), /cut short/, { name: "base" });
+  await refused(bytes, /not a name/, { name: "no/name" });
+});
+
+Deno.test("names that are taken are refused; --prefix gives others", async () => {
+  const made = await TreeFixture.on(memoryStore());
+  made.file("f", utf8("x"));
+  const layer = await made.seal("one");
+  const bytes = await exportBytes(made.store, [layer]);
+  const row = (await made.store.workspace("main"))!;
+  const options = { ...IMPORT_DEFAULTS, prefix: "copy-" };
+  await assert.rejects(importImage(made.store, row, inChunks(bytes)), /has a layer one already/);
+  const [copy] = await importImage(made.store, row, inChunks(bytes), options);
+  assert.equal(copy!.name, "copy-one");
+  assert.deepEqual((await made.store.workspace("main"))!.head, row.head);
+});
+
+Deno.test("damaged archives are refused with nothing added, or hold the same", async () => {
+  const fixture = await TreeFixture.on(memoryStore());
+  fixture.mkdir("d");
+  fixture.file("d/f", utf8("content\n".repeat(300)));
+  fixture.link("d/f", "d/g");
+  const layers = [await fixture.seal("one")];
+  fixture.remove("d/f");
+  fixture.symlink("s", utf8("d/g"));
+  layers.push(await fixture.seal("two"));
+  let seed = 42;
+  const random = (below: number) => {
+    seed = (seed * 1103515245 + 12345) % 2147483648;
+    return Math.floor(seed / 2147483648 * below);
+  };
+  const expected = await Promise.all(layers.map(({ point }) => describeTree(fixture.store, point)));
+  let survived = 0;
+  for (const compression of ["stored", "gzip", "zstd", "none"] as const) {
+    const bytes = await exportBytes(fixture.store, layers, { compression });
+    for (let n = 0; n < 130; n++) {
+      const damaged = bytes.slice(0, n % 4 === 0 ? random(bytes.length) : bytes.length);
+      for (let flips = random(3); flips >= 0 && n % 4 !== 0; flips--) {
+        damaged[random(damaged.length)]! ^= 1 << random(8);
+      }
+      const store = memoryStore();
+      const row = await store.createWorkspace("main", null, { uid: 0, gid: 0, time: 0n });
+      let added: LayerRow[] | null = null;
+      try {
+        added = await importImage(store, row, inChunks(damaged));
+      } catch (error) {
+        assert.ok(error instanceof Error && error.name === "TarboxError", String(error));
+        assert.deepEqual(await store.layers(), []);
+      }
+      if (added === null) continue;
+      // A flip in a name that no document refers to, in a time or an owner of the archive itself.
+      const trees = await Promise.all(added.map(({ point }) => describeTree(store, point)));
+      assert.deepEqual(trees, expected, `${compression} ${n}`);
+      survived++;
+    }
+  }
+  assert.ok(survived < 260, `${survived} of 520 damaged archives were taken`);
+});
