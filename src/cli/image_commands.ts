@@ -37,14 +37,18 @@ export function addImageCommands(program: Command, run: Run): void {
     .command("export")
     .description("write a checkpoint with all below it as an OCI image archive to standard output")
     .argument("<REF>", "a layer, or head for what is unsealed too")
-    .option("-o, --output FILE", "write to FILE; it appears only when it is complete")
-    .option("--format FORMAT", "oci; layer: that layer's changes as a tar; rootfs: the tree", "oci")
+    .option("-o, --output <FILE>", "write to FILE; it appears only when it is complete")
     .option(
-      "--compress KIND",
+      "--format <FORMAT>",
+      "oci; layer: that layer's changes as a tar; rootfs: the tree",
+      "oci",
+    )
+    .option(
+      "--compress <KIND>",
       "stored (gzip without compression), gzip, zstd or none (default: stored; tars: none)",
     )
     .option("--squash", "one layer with everything")
-    .option("--since REF", "only what came after that layer")
+    .option("--since <REF>", "only what came after that layer")
     .option("--skip-unrepresentable", "leave out what no image can hold, and list it")
     .action((ref: string, options: ExportCommandOptions, command: Command) =>
       run(command, (session) => exportCommand(session, ref, options))
@@ -54,12 +58,22 @@ export function addImageCommands(program: Command, run: Run): void {
     .command("import")
     .description("add the layers of an OCI or docker image archive to the workspace")
     .argument("[FILE]", "the archive, or a directory with an OCI layout (default: standard input)")
-    .option("--name NAME", "it is a plain tar: make one layer of it, of this name")
-    .option("--prefix TEXT", "put before the names of the layers", "")
-    .option("--image REF", "which image, where the archive has several")
+    .option("--name <NAME>", "it is a plain tar: make one layer of it, of this name")
+    .option("--prefix <TEXT>", "put before the names of the layers", "")
+    .option("--image <REF>", "which image, where the archive has several")
     .option("--switch", "put the workspace's head on the image afterwards")
-    .option("--max-bytes N", "refuse archives that unpack to more", count, IMPORT_DEFAULTS.maxBytes)
-    .option("--max-entries N", "refuse archives with more files", count, IMPORT_DEFAULTS.maxEntries)
+    .option(
+      "--max-bytes <N>",
+      "refuse archives that unpack to more",
+      count,
+      IMPORT_DEFAULTS.maxBytes,
+    )
+    .option(
+      "--max-entries <N>",
+      "refuse archives with more files",
+      count,
+      IMPORT_DEFAULTS.maxEntries,
+    )
     .action((file: string | undefined, options: ImportCommandOptions, command: Command) =>
       run(command, (session) => importCommand(session, file, options))
     );

@@ -25,7 +25,7 @@ export function addMountCommands(program: Command, run: Run): void {
     .argument("[DIR]", "where (default: filesystem.mount_point of the configuration)")
     .option("--foreground", "serve from this process instead of a background one")
     .option("--read-only", "refuse every change")
-    .option("--at REF", "that layer, read-only")
+    .option("--at <REF>", "that layer, read-only")
     .option("--allow-other", "let other users in (root always does)")
     .option("--create", "make DIR when it is missing")
     .option("--noatime", "never update access times (default: relatime)")

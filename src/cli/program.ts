@@ -25,14 +25,14 @@ function frame(): Command {
   return new Command("tarbox")
     .description("A filesystem for AI agents and cloud-native work that lives in PostgreSQL")
     .version(VERSION, "-V, --version")
-    .option("--config FILE", "configuration file (else TARBOX_CONFIG, ./tarbox.toml, …)")
+    .option("--config <FILE>", "configuration file (else TARBOX_CONFIG, ./tarbox.toml, …)")
     .option(
-      "--tenant NAME",
+      "--tenant <NAME>",
       "tenant (else TARBOX_TENANT)",
       Deno.env.get("TARBOX_TENANT") ?? "default",
     )
     .option(
-      "--workspace NAME",
+      "--workspace <NAME>",
       "workspace (else TARBOX_WORKSPACE)",
       Deno.env.get("TARBOX_WORKSPACE") ?? "main",
     )

@@ -4,6 +4,7 @@ import { ancestry } from "../layer/chains.ts";
 import { drop } from "../layer/checkpoint.ts";
 import { compare, unifiedDiff } from "../layer/diff.ts";
 import { formatTime } from "../layer/format.ts";
+import { resolve } from "../layer/references.ts";
 import type { LayerRow } from "../store/rows.ts";
 import type { Store } from "../store/store.ts";
 
@@ -99,9 +100,10 @@ export class Control {
 }
 
 async function diffText(store: Store, workspace: string, a: string, b: string): Promise<string> {
+  const [from, to] = [await resolve(store, workspace, a), await resolve(store, workspace, b)];
   let text = "";
-  const comparison = await compare(store, workspace, a, b);
-  for await (const part of unifiedDiff(comparison)) text += latin1(part);
+  const compared = await compare(store, { from, to });
+  for await (const part of unifiedDiff(store, compared)) text += latin1(part);
   return text;
 }
 

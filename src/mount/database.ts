@@ -4,7 +4,7 @@ import { resolveHome } from "../base/home.ts";
 import { nowNanoseconds } from "../base/clock.ts";
 import { useEngine } from "../engine/engine.ts";
 import { initDatabase } from "../store/postgres/init.ts";
-import type { DatabaseOptions } from "../store/postgres/options.ts";
+import { type DatabaseOptions, parseDatabaseUrl, tlsMode } from "../store/postgres/options.ts";
 import { openStore } from "../store/postgres/store.ts";
 import type { Store } from "../store/store.ts";
 
@@ -36,7 +36,15 @@ export interface OpenDatabase {
 /** Reads the configuration. @throws {TarboxError} naming the key that is wrong. */
 export async function loadSettings(choice: { readonly config?: string }): Promise<Settings> {
   const config = await loadConfig(choice.config ?? null);
-  return { config, own: config.database };
+  const url = Deno.env.get("TARBOX_DATABASE_URL");
+  if (url !== undefined && url !== "") {
+    const own = parseDatabaseUrl(url);
+    return { config, own: { ...own, password: own.password ?? Deno.env.get("PGPASSWORD") } };
+  }
+  if (config.database === null) return { config, own: null };
+  const { sslmode, sslrootcert, ...rest } = config.database;
+  const tls = sslmode === undefined ? undefined : tlsMode(sslmode);
+  return { config, own: { ...rest, tls, caFile: sslrootcert } };
 }
 
 /**
