@@ -70,4 +70,6 @@ export async function makeLayout(layout: Layout): Promise<void> {
   }
   await Deno.mkdir(socket, { recursive: true, mode: 0o700 });
   await Deno.chown(socket, owner.uid, owner.gid);
+  (await Deno.open(log, { create: true, append: true })).close();
+  await Deno.chown(log, owner.uid, owner.gid);
 }
