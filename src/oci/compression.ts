@@ -147,7 +147,9 @@ export async function* decompress(
 }
 
 function isZlibError(error: unknown): error is Error {
-  return error instanceof Error && "code" in error && /^(Z_|ZSTD_|ERR_)/.test(String(error.code));
+  return error instanceof Error &&
+    (/^(Z_|ZSTD_|ERR_)/.test(String((error as { code?: unknown }).code)) ||
+      error.message.startsWith("Zstd "));
 }
 
 /** Pipes chunks through a stream of node:zlib; errors of either side end both. */
@@ -161,6 +163,16 @@ async function* through(
     failure = error;
     transform.destroy(error);
   });
+  // Deno throws what its zstd reader finds wrong out of a tick of its own, where no handler of the
+  // stream sees it and the process would end.
+  const caught = (event: ErrorEvent) => {
+    if (!/^Zstd /.test(String(event.error?.message))) return;
+    event.preventDefault();
+    event.stopImmediatePropagation();
+    failure = event.error;
+    transform.destroy(event.error);
+  };
+  globalThis.addEventListener("error", caught);
   input.pipe(transform);
   try {
     for await (const chunk of transform) yield chunk as Uint8Array;
@@ -170,5 +182,6 @@ async function* through(
   } finally {
     input.destroy();
     transform.destroy();
+    globalThis.removeEventListener("error", caught);
   }
 }
