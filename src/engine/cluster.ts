@@ -2,9 +2,10 @@ import { join } from "node:path";
 import { TarboxError } from "../base/errors.ts";
 import type { Layout } from "./layout.ts";
 
-/** The database user and the port that names the socket. */
+/** The database user, the port that names the socket, and the database. */
 export const ENGINE_USER = "tarbox";
 export const ENGINE_PORT = 5432;
+export const ENGINE_DATABASE = "tarbox";
 
 /** Settings beside the defaults of PostgreSQL. fsync and synchronous_commit stay on. */
 const SETTINGS: Readonly<Record<string, string>> = {
@@ -54,7 +55,28 @@ export async function ensureCluster(layout: Layout, programs: string): Promise<v
     const text = new TextDecoder().decode(stderr) + new TextDecoder().decode(stdout);
     throw new TarboxError(`initdb failed: ${text.trim().split("\n").slice(-3).join(" / ")}`);
   }
+  await createDatabase(layout, programs, partial);
   await Deno.rename(partial, data);
+}
+
+/** Makes the database in a cluster that nobody serves yet. */
+async function createDatabase(layout: Layout, programs: string, data: string): Promise<void> {
+  const single = new Deno.Command(join(programs, "bin", "postgres"), {
+    args: ["--single", "-D", data, "postgres"],
+    env: { LD_LIBRARY_PATH: join(programs, "lib") },
+    cwd: "/",
+    stdin: "piped",
+    stdout: "null",
+    stderr: "piped",
+    ...layout.owner,
+  }).spawn();
+  const input = single.stdin.getWriter();
+  await input.write(new TextEncoder().encode(`create database ${ENGINE_DATABASE};\n`));
+  await input.close();
+  const { success, stderr } = await single.output();
+  if (success) return;
+  const text = new TextDecoder().decode(stderr).trim();
+  throw new TarboxError(`the database cannot be created: ${text.split("\n").pop()}`);
 }
 
 /** Starts PostgreSQL as a child of this process; what a dead one left behind is cleared. */

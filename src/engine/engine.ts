@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { TarboxError } from "../base/errors.ts";
 import { processAlive, selfCommand, spawnDetached } from "../base/process.ts";
-import { ENGINE_PORT, ENGINE_USER, kill, readyPostmaster } from "./cluster.ts";
+import { ENGINE_DATABASE, ENGINE_PORT, ENGINE_USER, kill, readyPostmaster } from "./cluster.ts";
 import { type Layout, layoutOf, makeLayout } from "./layout.ts";
 import { signIn, tryLock } from "./locks.ts";
 
@@ -52,7 +52,7 @@ export async function useEngine(home: string): Promise<Engine> {
     database: {
       host: layout.socket,
       port: ENGINE_PORT,
-      database: "tarbox",
+      database: ENGINE_DATABASE,
       user: ENGINE_USER,
     },
     release: () => user.release(),

@@ -65,7 +65,7 @@ export async function openDatabase(choice: DatabaseChoice): Promise<OpenDatabase
       store = await openStore(engine.database, choice.tenant);
     } catch (error) {
       if (!(error instanceof TarboxError)) throw error;
-      await initDatabase(engine.database, { createDatabase: true });
+      await initDatabase(engine.database, { createDatabase: false });
       store = await openStore(engine.database, choice.tenant);
     }
     if (await store.workspace("main") === null) await createMain(store);

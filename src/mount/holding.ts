@@ -29,7 +29,7 @@ export class Holding {
   #workspace: WorkspaceRow;
   #chain: Chain;
   #committer: Committer | null = null;
-  #heartbeat: number | undefined;
+  #heartbeat: ReturnType<typeof setInterval> | undefined;
   #unserve: (() => Promise<void>) | null = null;
   #nextId = 1;
   /** Flushes and pauses on their way, by id. */
