@@ -408,7 +408,8 @@ function layerRow(row: Row): LayerRow {
     name: row.name,
     point: { lineage: row.lineage, ordinal: row.ordinal },
     parent: row.parent,
-    message: row.message,
+    // ts-postgres reads an empty text as null.
+    message: row.message ?? "",
     createdAt: row.created_at,
   };
 }
