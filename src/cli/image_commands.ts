@@ -145,19 +145,25 @@ async function chainOf(session: Session, ref: string): Promise<ExportLayer[]> {
   return [...sealed, { name: found.label, message: "", createdAt, point: found.point }];
 }
 
-/** Writes a file that appears under its name only when it is complete. */
+/**
+ * Writes a file that appears under its name only when it is complete. A device or pipe is written to
+ * as it is: a rename would put a file in its place.
+ */
 async function writeWhole(
   path: string,
   bytes: AsyncIterable<Uint8Array>,
   progress: ImageProgress,
 ): Promise<void> {
+  const info = await Deno.stat(path).catch(() => null);
+  if (info !== null && !info.isFile) {
+    using device = await Deno.open(path, { write: true });
+    return await copyTo(device, bytes, progress);
+  }
   const partial = `${path}.partial-${Deno.pid}`;
   try {
     {
       using file = await Deno.open(partial, { write: true, createNew: true });
-      for await (const chunk of progress.of(bytes)) {
-        for (let at = 0; at < chunk.length;) at += await file.write(chunk.subarray(at));
-      }
+      await copyTo(file, bytes, progress);
       await file.sync();
     }
     await Deno.rename(partial, path);
@@ -167,11 +173,28 @@ async function writeWhole(
   }
 }
 
+async function copyTo(
+  file: Deno.FsFile,
+  bytes: AsyncIterable<Uint8Array>,
+  progress: ImageProgress,
+): Promise<void> {
+  for await (const chunk of progress.of(bytes)) {
+    for (let at = 0; at < chunk.length;) at += await file.write(chunk.subarray(at));
+  }
+}
+
 async function importCommand(
   session: Session,
   file: string | undefined,
   options: ImportCommandOptions,
 ): Promise<void> {
+  if (file === undefined && Deno.stdin.isTerminal()) {
+    throw new TarboxError(
+      "import: standard input is a terminal, and an archive is no text",
+      "name a file, or redirect the input",
+      2,
+    );
+  }
   if (file !== undefined) await requireReadable(file);
   const workspace = await session.row();
   using progress = watchProgress("import", session.quiet);
