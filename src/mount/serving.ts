@@ -78,6 +78,7 @@ class Requests implements Waiter {
       {},
     );
     this.#fileSystem.useJournal(this.#journal);
+    this.#fileSystem.onUnlock = (inode) => this.unlocked(inode);
     this.#session = new Session(this.#device, this.#fileSystem, this, {
       onBroken: (error: unknown) => {
         this.#broken = error instanceof Error ? error.stack ?? error.message : String(error);

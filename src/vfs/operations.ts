@@ -109,7 +109,13 @@ export interface FileSystem {
     rdev: number,
     umask: number,
   ): Attributes;
-  mkdir(context: Context, parent: number, name: Uint8Array, mode: number, umask: number): Attributes;
+  mkdir(
+    context: Context,
+    parent: number,
+    name: Uint8Array,
+    mode: number,
+    umask: number,
+  ): Attributes;
   unlink(context: Context, parent: number, name: Uint8Array): void;
   rmdir(context: Context, parent: number, name: Uint8Array): void;
   /** rename2(2) with `flags` RENAME_NOREPLACE 1, RENAME_EXCHANGE 2, RENAME_WHITEOUT 4. */

@@ -1,0 +1,85 @@
+/** What stat(2), chmod(2), chown(2), utimensat(2) and truncate(2) see and change. */
+import { EINVAL, EISDIR } from "../base/errno.ts";
+import { FsError } from "../base/errors.ts";
+import { isRegular, S_IFMT, S_ISGID } from "../base/modes.ts";
+import type { InodeRow } from "../store/rows.ts";
+import { ACL_ACCESS, chmodAcl } from "./acl.ts";
+import { withXattr, xattrOf } from "./extended.ts";
+import { truncateFile, withoutPrivileges } from "./file_io.ts";
+import { isMember } from "./namespace.ts";
+import type { Node } from "./node.ts";
+import type { AttributeChange, Attributes, Context } from "./operations.ts";
+import type { Tree } from "./tree.ts";
+
+/** The kernel may keep attributes and names: this mount alone changes them. */
+const VALID_SECONDS = 86400;
+
+/** `struct stat` of an inode. */
+export function attributesOf({ row }: Node): Attributes {
+  return {
+    inode: row.inode,
+    mode: row.mode,
+    uid: row.uid,
+    gid: row.gid,
+    nlink: row.nlink,
+    size: row.size,
+    blocks: row.allocated / 512,
+    rdev: row.rdev,
+    atime: row.atime,
+    mtime: row.mtime,
+    ctime: row.ctime,
+    btime: row.btime,
+    validSeconds: VALID_SECONDS,
+  };
+}
+
+/** Changes attributes; the kernel has checked who may. @throws {FsError} EISDIR, EINVAL, EFBIG */
+export function setAttributes(
+  tree: Tree,
+  context: Context,
+  node: Node,
+  change: AttributeChange,
+): void {
+  if (change.size !== undefined) {
+    if (node.children !== null) throw new FsError(EISDIR);
+    if (!isRegular(node.row.mode)) throw new FsError(EINVAL);
+    truncateFile(tree, node, change.size, change.killPrivileges ?? false);
+  } else {
+    tree.admit();
+  }
+  const now = tree.now();
+  const next: { -readonly [K in keyof InodeRow]?: InodeRow[K] } = { ctime: change.ctime ?? now };
+  let { mode } = node.row;
+  if (change.uid !== undefined || change.gid !== undefined) {
+    next.uid = change.uid ?? node.row.uid;
+    next.gid = change.gid ?? node.row.gid;
+    // man 2 chown: an executable loses both bits when anyone but root changes its owner; Linux
+    // clears them for root, too.
+    if (node.children === null) mode = withoutPrivileges(mode);
+  }
+  if (change.killPrivileges && node.children === null) mode = withoutPrivileges(mode);
+  if (change.mode !== undefined) {
+    mode = (node.row.mode & S_IFMT) | (change.mode & 0o7777);
+    if (node.children === null && !isMember(context, next.gid ?? node.row.gid)) mode &= ~S_ISGID;
+    const acl = xattrOf(node, ACL_ACCESS);
+    if (acl !== null) next.xattrs = withXattr(node.row.xattrs, ACL_ACCESS, chmodAcl(acl, mode));
+  }
+  next.mode = mode;
+  if (change.atime !== undefined) next.atime = change.atime === "now" ? now : change.atime;
+  if (change.mtime !== undefined) next.mtime = change.mtime === "now" ? now : change.mtime;
+  tree.update(node, next);
+}
+
+/**
+ * Notes that a file was read, as mount option relatime has it (man 8 mount): when the time of the
+ * last read is not after the last change, or older than a day. Held in memory until the inode is
+ * written for another reason: a read causes no commit.
+ */
+export function noteRead(tree: Tree, node: Node): void {
+  const { atime, mtime, ctime } = node.row;
+  const now = tree.now();
+  const day = 86_400_000_000_000n;
+  if (atime > mtime && atime > ctime && now - atime < day) return;
+  node.row = { ...node.row, atime: now };
+  node.lazyAtime = true;
+}

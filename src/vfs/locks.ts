@@ -1,0 +1,94 @@
+/** Advisory locks: POSIX record locks (man 2 fcntl) and flock(2), by owner as the kernel names it. */
+import { EAGAIN, EDEADLK } from "../base/errno.ts";
+import { FsError } from "../base/errors.ts";
+import type { LockRange } from "./operations.ts";
+import { Suspension } from "./suspension.ts";
+
+interface HeldLock extends LockRange {
+  readonly owner: bigint;
+}
+
+/** Locks of one kind on all inodes of a mount. */
+export class LockTable {
+  readonly #locks = new Map<number, HeldLock[]>();
+  /** Whom an owner waits for, to find circles. */
+  readonly #waits = new Map<bigint, bigint>();
+  readonly #detect: boolean;
+  readonly #released: (inode: number) => void;
+
+  /** @param detect refuse a wait that would close a circle (POSIX locks do, flock does not) */
+  constructor(detect: boolean, released: (inode: number) => void) {
+    this.#detect = detect;
+    this.#released = released;
+  }
+
+  /** The first lock that stands in the way, or null. */
+  conflict(inode: number, owner: bigint, range: LockRange): HeldLock | null {
+    return (this.#locks.get(inode) ?? []).find((held) =>
+      held.owner !== owner && held.start <= range.end && range.start <= held.end &&
+      (held.type === "write" || range.type === "write")
+    ) ?? null;
+  }
+
+  /**
+   * Takes, changes or gives up a lock.
+   * @throws {Suspension} to wait. @throws {FsError} EAGAIN, EDEADLK
+   */
+  set(inode: number, owner: bigint, range: LockRange, wait: boolean): void {
+    this.#waits.delete(owner);
+    if (range.type !== "unlock") {
+      const conflict = this.conflict(inode, owner, range);
+      if (conflict !== null) {
+        if (!wait) throw new FsError(EAGAIN);
+        if (this.#detect && this.#circular(owner, conflict.owner)) throw new FsError(EDEADLK);
+        this.#waits.set(owner, conflict.owner);
+        throw new Suspension({ kind: "lock", inode });
+      }
+    }
+    const locks: HeldLock[] = [];
+    let merged: HeldLock = { ...range, owner };
+    for (const held of this.#locks.get(inode) ?? []) {
+      const apart = held.end + 1n < merged.start || merged.end + 1n < held.start;
+      if (held.owner !== owner || apart) {
+        locks.push(held);
+      } else if (held.type === range.type) {
+        const start = held.start < merged.start ? held.start : merged.start;
+        const end = held.end > merged.end ? held.end : merged.end;
+        merged = { ...merged, start, end };
+      } else {
+        if (held.start < range.start) locks.push({ ...held, end: min(held.end, range.start - 1n) });
+        if (held.end > range.end) locks.push({ ...held, start: max(held.start, range.end + 1n) });
+      }
+    }
+    if (range.type !== "unlock") locks.push(merged);
+    if (locks.length > 0) this.#locks.set(inode, locks);
+    else this.#locks.delete(inode);
+    this.#released(inode);
+  }
+
+  /** An owner gives up all its locks of an inode. */
+  releaseOwner(inode: number, owner: bigint): void {
+    const before = this.#locks.get(inode);
+    if (before === undefined || !before.some((held) => held.owner === owner)) return;
+    const type = "unlock";
+    this.set(inode, owner, { start: 0n, end: 0x7fffffffffffffffn, type, pid: 0 }, false);
+  }
+
+  #circular(owner: bigint, blocker: bigint): boolean {
+    const seen = new Set<bigint>();
+    for (let at: bigint | undefined = blocker; at !== undefined && !seen.has(at);) {
+      if (at === owner) return true;
+      seen.add(at);
+      at = this.#waits.get(at);
+    }
+    return false;
+  }
+}
+
+function min(a: bigint, b: bigint): bigint {
+  return a < b ? a : b;
+}
+
+function max(a: bigint, b: bigint): bigint {
+  return a > b ? a : b;
+}

@@ -1,0 +1,585 @@
+import { fromLatin1 } from "../base/bytes.ts";
+import {
+  EACCES,
+  EBADF,
+  EINVAL,
+  EISDIR,
+  ENOENT,
+  ENOTDIR,
+  EPERM,
+  EROFS,
+  ESTALE,
+} from "../base/errno.ts";
+import { FsError } from "../base/errors.ts";
+import { isRegular, isSymlink, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from "../base/modes.ts";
+import type { Journal } from "../journal/journal.ts";
+import type { Load, Loaded } from "../store/loads.ts";
+import { ROOT_INODE, SYNTHETIC_INODE } from "../store/rows.ts";
+import { attributesOf, noteRead, setAttributes } from "./attributes.ts";
+import { CommitGate } from "./commit_gate.ts";
+import {
+  CONTROL_NAME,
+  controlAttributes,
+  controlChildren,
+  type ControlNode,
+  controlNode,
+} from "./control.ts";
+import { getXattr, listXattrs, removeXattr, setXattr } from "./extended.ts";
+import { allocateFile, copyFile, readFile, seekFile, truncateFile, writeFile } from "./file_io.ts";
+import { LockTable } from "./locks.ts";
+import {
+  checkNameLength,
+  link,
+  makeInode,
+  makeNamed,
+  type NewInode,
+  rename,
+  rmdir,
+  unlink,
+} from "./namespace.ts";
+import type { Node } from "./node.ts";
+import type {
+  AttributeChange,
+  Attributes,
+  Context,
+  FileSystem,
+  FileSystemFigures,
+  Listed,
+  LockRange,
+  Opened,
+} from "./operations.ts";
+import { Suspension } from "./suspension.ts";
+import { type Counters, Tree, type TreeOptions } from "./tree.ts";
+
+const O_ACCMODE = 3;
+const O_TRUNC = 0o1000;
+const O_APPEND = 0o2000;
+const O_EXCL = 0o200;
+
+/** Positions of a listing: 1 and 2 follow `.` and `..`, an entry's is its cookie and this. */
+const COOKIE_OFFSET = 2;
+
+/** How a workspace is mounted. */
+export interface MountedOptions extends TreeOptions {
+  readonly readOnly: boolean;
+  readonly atime: "relatime" | "noatime";
+  readonly controlDirectory: boolean;
+  /** Owner of the control directory. */
+  readonly uid: number;
+  readonly gid: number;
+}
+
+interface Handle {
+  readonly inode: number;
+  readonly flags: number;
+  /** What a control file says, read when it was opened. */
+  readonly text: Uint8Array | null;
+}
+
+/** A workspace's tree as the kernel sees it: the operations on top of {@link Tree}. */
+export class MountedFileSystem implements FileSystem {
+  readonly tree: Tree;
+  /** Told when a lock of an inode may have become free. */
+  onUnlock: (inode: number) => void = () => {};
+  readonly #options: MountedOptions;
+  readonly #handles = new Map<number, Handle>();
+  #nextHandle = 1;
+  readonly #records = new LockTable(true, (inode) => this.onUnlock(inode));
+  readonly #flocks = new LockTable(false, (inode) => this.onUnlock(inode));
+  #gate: CommitGate | null = null;
+
+  constructor(options: MountedOptions) {
+    this.#options = options;
+    this.tree = new Tree(options);
+  }
+
+  /** From now on changes go through this journal. */
+  useJournal(journal: Journal): void {
+    this.#gate = new CommitGate(journal);
+    this.tree.gate = this.#gate;
+  }
+
+  absorb(load: Load, loaded: Loaded): void {
+    this.tree.absorb(load, loaded);
+  }
+
+  /** The head stands on another layer; returns what the kernel must forget. */
+  rebase(counters: Counters): ReturnType<Tree["rebase"]> {
+    return this.tree.rebase(counters);
+  }
+
+  /** The mount is gone: nothing is open or known to the kernel any more. */
+  close(): void {
+    this.#handles.clear();
+    for (const node of [...this.tree.nodes.values()]) {
+      node.lookups = 0;
+      node.opens = 0;
+      if (node.lazyAtime && !this.#options.readOnly) this.tree.markInode(node);
+      this.tree.buryIfUnused(node);
+    }
+  }
+
+  lookup(_context: Context, parent: number, name: Uint8Array): Attributes {
+    checkNameLength(name);
+    const control = this.#controlChild(parent, name);
+    if (control !== null) return this.#controlAttributes(control);
+    return this.#entry(this.tree.child(this.tree.directory(parent), name));
+  }
+
+  forget(inode: number, count: number): void {
+    this.tree.forget(inode, count);
+  }
+
+  getattr(_context: Context, inode: number): Attributes {
+    const control = controlNode(inode);
+    return control === undefined
+      ? attributesOf(this.tree.node(inode))
+      : this.#controlAttributes(control);
+  }
+
+  setattr(context: Context, inode: number, change: AttributeChange): Attributes {
+    const control = controlNode(inode);
+    // echo(1) into a control file truncates it first.
+    if (control !== undefined) return this.#controlAttributes(control);
+    this.#writable();
+    const node = this.tree.node(inode);
+    setAttributes(this.tree, context, node, change);
+    return attributesOf(node);
+  }
+
+  readlink(_context: Context, inode: number): Uint8Array {
+    const { row } = this.tree.node(inode);
+    if (!isSymlink(row.mode) || row.target === null) throw new FsError(EINVAL);
+    return row.target;
+  }
+
+  symlink(context: Context, parent: number, name: Uint8Array, target: Uint8Array): Attributes {
+    return this.#make(context, parent, name, { mode: S_IFLNK | 0o777, umask: 0, target });
+  }
+
+  mknod(
+    context: Context,
+    parent: number,
+    name: Uint8Array,
+    mode: number,
+    rdev: number,
+    umask: number,
+  ): Attributes {
+    if ((mode & S_IFMT) === 0) mode |= S_IFREG;
+    return this.#make(context, parent, name, { mode, rdev, umask });
+  }
+
+  mkdir(
+    context: Context,
+    parent: number,
+    name: Uint8Array,
+    mode: number,
+    umask: number,
+  ): Attributes {
+    return this.#make(context, parent, name, { mode: S_IFDIR | (mode & 0o7777), umask });
+  }
+
+  unlink(_context: Context, parent: number, name: Uint8Array): void {
+    this.#changeable(parent, name);
+    unlink(this.tree, parent, name);
+  }
+
+  rmdir(_context: Context, parent: number, name: Uint8Array): void {
+    this.#changeable(parent, name);
+    rmdir(this.tree, parent, name);
+  }
+
+  rename(
+    context: Context,
+    parent: number,
+    name: Uint8Array,
+    newParent: number,
+    newName: Uint8Array,
+    flags: number,
+  ): void {
+    this.#changeable(parent, name);
+    this.#changeable(newParent, newName);
+    rename(this.tree, context, parent, name, newParent, newName, flags);
+  }
+
+  link(_context: Context, inode: number, newParent: number, newName: Uint8Array): Attributes {
+    if (controlNode(inode) !== undefined) throw new FsError(EPERM);
+    this.#changeable(newParent, newName);
+    return this.#entry(link(this.tree, inode, newParent, newName));
+  }
+
+  open(context: Context, inode: number, flags: number): Opened {
+    const control = controlNode(inode);
+    if (control !== undefined) return this.#openControl(context, control, flags);
+    const node = this.tree.node(inode);
+    if ((flags & O_ACCMODE) !== 0 || (flags & O_TRUNC) !== 0) {
+      this.#writable();
+      if (node.children !== null) throw new FsError(EISDIR);
+    }
+    if ((flags & O_TRUNC) !== 0 && isRegular(node.row.mode)) {
+      truncateFile(this.tree, node, 0, context.uid !== 0);
+    }
+    node.opens++;
+    return this.#opened(inode, flags, null);
+  }
+
+  create(
+    context: Context,
+    parent: number,
+    name: Uint8Array,
+    flags: number,
+    mode: number,
+    umask: number,
+  ): { attributes: Attributes; opened: Opened } {
+    this.#changeable(parent, name);
+    checkNameLength(name);
+    const directory = this.tree.directory(parent);
+    // The kernel's negative dentry may be older than a name that another way made.
+    if ((flags & O_EXCL) === 0 && this.tree.find(directory, name) !== null) {
+      const node = this.tree.child(directory, name);
+      const opened = this.open(context, node.inode, flags);
+      return { attributes: this.#entry(node), opened };
+    }
+    const node = makeNamed(this.tree, context, parent, name, {
+      mode: S_IFREG | (mode & 0o7777),
+      umask,
+    });
+    node.opens++;
+    return { attributes: this.#entry(node), opened: this.#opened(node.inode, flags, null) };
+  }
+
+  tmpfile(
+    context: Context,
+    parent: number,
+    flags: number,
+    mode: number,
+    umask: number,
+  ): { attributes: Attributes; opened: Opened } {
+    this.#changeable(parent, new Uint8Array());
+    const directory = this.tree.directory(parent);
+    if (directory.row.nlink === 0) throw new FsError(ENOENT);
+    this.tree.admit();
+    const what = { mode: S_IFREG | (mode & 0o7777), umask };
+    const node = makeInode(this.tree, context, directory, what, 0);
+    node.opens++;
+    return { attributes: this.#entry(node), opened: this.#opened(node.inode, flags, null) };
+  }
+
+  read(
+    _context: Context,
+    inode: number,
+    handle: number,
+    offset: number,
+    size: number,
+  ): readonly Uint8Array[] {
+    if (controlNode(inode) !== undefined) {
+      const text = this.#handle(handle).text ?? new Uint8Array();
+      return [text.subarray(offset, offset + size)];
+    }
+    const node = this.tree.node(inode);
+    if (node.children !== null) throw new FsError(EISDIR);
+    const parts = readFile(node, offset, size);
+    if (this.#options.atime === "relatime" && !this.#options.readOnly) noteRead(this.tree, node);
+    return parts;
+  }
+
+  write(
+    context: Context,
+    inode: number,
+    handle: number,
+    offset: number,
+    data: Uint8Array,
+    killPrivileges: boolean,
+  ): number {
+    const control = controlNode(inode);
+    if (control !== undefined) return this.#writeControl(context, control, data);
+    this.#writable();
+    const node = this.tree.node(inode);
+    const append = ((this.#handles.get(handle)?.flags ?? 0) & O_APPEND) !== 0;
+    return writeFile(this.tree, node, append ? node.row.size : offset, data, killPrivileges);
+  }
+
+  flush(_context: Context, inode: number, _handle: number, lockOwner: bigint): void {
+    this.#records.releaseOwner(inode, lockOwner);
+  }
+
+  release(_context: Context, inode: number, handle: number, lockOwner: bigint | null): void {
+    if (lockOwner !== null) this.#flocks.releaseOwner(inode, lockOwner);
+    this.#close(inode, handle);
+  }
+
+  fsync(context: Context): void {
+    this.#gate?.sync(context);
+  }
+
+  opendir(_context: Context, inode: number): Opened {
+    const control = controlNode(inode);
+    if (control !== undefined) {
+      if (!control.directory) throw new FsError(ENOTDIR);
+      return this.#opened(inode, 0, null);
+    }
+    this.tree.directory(inode).opens++;
+    return this.#opened(inode, 0, null);
+  }
+
+  readdir(
+    _context: Context,
+    inode: number,
+    _handle: number,
+    after: number,
+    plus: boolean,
+    take: (entry: Listed) => boolean,
+  ): void {
+    const control = controlNode(inode);
+    if (control !== undefined) return this.#listControl(control, after, take);
+    const directory = this.tree.directory(inode);
+    this.tree.demandAll(directory);
+    if (after < 1 && !take(dot(".", inode, 1))) return;
+    const parent = inode === ROOT_INODE ? ROOT_INODE : directory.parent;
+    if (after < 2 && !take(dot("..", parent, 2))) return;
+    const rest = listing(directory, after - COOKIE_OFFSET);
+    for (const { name, child, cookie } of rest) {
+      const node = this.tree.node(child);
+      const next = cookie + COOKIE_OFFSET;
+      const attributes = plus ? attributesOf(node) : null;
+      if (!take({ name, inode: child, mode: node.row.mode, next, attributes })) return;
+      if (plus) this.#reference(node, directory);
+    }
+  }
+
+  releasedir(_context: Context, inode: number, handle: number): void {
+    this.#close(inode, handle);
+  }
+
+  statfs(): FileSystemFigures {
+    // A database tells nobody how much it may still grow: as much as a mount can address is free.
+    const blocks = 2 ** 34;
+    return {
+      blockSize: 4096,
+      blocks,
+      freeBlocks: blocks,
+      files: 2 ** 32,
+      freeFiles: 2 ** 32,
+      nameMax: 255,
+    };
+  }
+
+  setxattr(
+    context: Context,
+    inode: number,
+    name: Uint8Array,
+    value: Uint8Array,
+    flags: number,
+  ): void {
+    this.#ownInode(inode);
+    this.#writable();
+    setXattr(this.tree, context, this.tree.node(inode), name, value, flags);
+  }
+
+  getxattr(context: Context, inode: number, name: Uint8Array): Uint8Array {
+    this.#ownInode(inode);
+    return getXattr(context, this.tree.node(inode), name);
+  }
+
+  listxattr(context: Context, inode: number): readonly Uint8Array[] {
+    return controlNode(inode) === undefined ? listXattrs(context, this.tree.node(inode)) : [];
+  }
+
+  removexattr(context: Context, inode: number, name: Uint8Array): void {
+    this.#ownInode(inode);
+    this.#writable();
+    removeXattr(this.tree, context, this.tree.node(inode), name);
+  }
+
+  /** The kernel checks permissions itself; only a write to a read-only mount is refused here. */
+  access(_context: Context, _inode: number, mask: number): void {
+    if ((mask & 2) !== 0) this.#writable();
+  }
+
+  fallocate(
+    context: Context,
+    inode: number,
+    _handle: number,
+    mode: number,
+    offset: number,
+    length: number,
+  ): void {
+    this.#writable();
+    allocateFile(this.tree, this.#regular(inode), mode, offset, length, context.uid !== 0);
+  }
+
+  lseek(
+    _context: Context,
+    inode: number,
+    _handle: number,
+    offset: number,
+    whence: number,
+  ): number {
+    return seekFile(this.#regular(inode), offset, whence);
+  }
+
+  copyFileRange(
+    context: Context,
+    inode: number,
+    _handle: number,
+    offset: number,
+    newInode: number,
+    _newHandle: number,
+    newOffset: number,
+    length: number,
+  ): number {
+    this.#writable();
+    const source = this.#regular(inode);
+    const target = this.#regular(newInode);
+    return copyFile(this.tree, source, offset, target, newOffset, length, context.uid !== 0);
+  }
+
+  getlk(
+    _context: Context,
+    inode: number,
+    owner: bigint,
+    range: LockRange,
+    flock: boolean,
+  ): LockRange | null {
+    return (flock ? this.#flocks : this.#records).conflict(inode, owner, range);
+  }
+
+  setlk(
+    _context: Context,
+    inode: number,
+    owner: bigint,
+    range: LockRange,
+    flock: boolean,
+    wait: boolean,
+  ): void {
+    (flock ? this.#flocks : this.#records).set(inode, owner, range, wait);
+  }
+
+  #make(context: Context, parent: number, name: Uint8Array, what: NewInode): Attributes {
+    this.#changeable(parent, name);
+    return this.#entry(makeNamed(this.tree, context, parent, name, what));
+  }
+
+  /** Attributes that the kernel keeps as a reference. */
+  #entry(node: Node): Attributes {
+    node.lookups++;
+    return attributesOf(node);
+  }
+
+  #reference(node: Node, directory: Node): void {
+    node.lookups++;
+    if (node.children !== null) node.parent = directory.inode;
+  }
+
+  #writable(): void {
+    if (this.#options.readOnly) throw new FsError(EROFS);
+  }
+
+  /** Whether names may change here. @throws {FsError} EROFS; EPERM in the control directory */
+  #changeable(parent: number, name: Uint8Array): void {
+    this.#writable();
+    if (controlNode(parent) !== undefined || this.#controlChild(parent, name) !== null) {
+      throw new FsError(EPERM);
+    }
+  }
+
+  #ownInode(inode: number): void {
+    if (controlNode(inode) !== undefined) throw new FsError(EPERM);
+  }
+
+  #regular(inode: number): Node {
+    const node = this.tree.node(inode);
+    if (node.children !== null) throw new FsError(EISDIR);
+    if (!isRegular(node.row.mode)) throw new FsError(EINVAL);
+    return node;
+  }
+
+  #opened(inode: number, flags: number, text: Uint8Array | null): Opened {
+    const handle = this.#nextHandle++;
+    this.#handles.set(handle, { inode, flags, text });
+    const synthetic = controlNode(inode) !== undefined;
+    return { handle, keepCache: !synthetic, directIo: synthetic };
+  }
+
+  #handle(handle: number): Handle {
+    const found = this.#handles.get(handle);
+    if (found === undefined) throw new FsError(EBADF);
+    return found;
+  }
+
+  #close(inode: number, handle: number): void {
+    if (!this.#handles.delete(handle)) return;
+    if (controlNode(inode) === undefined) this.tree.closed(inode);
+  }
+
+  #controlChild(parent: number, name: Uint8Array): ControlNode | null {
+    if (!this.#options.controlDirectory) return null;
+    const same = (candidate: Uint8Array) =>
+      candidate.length === name.length && candidate.every((byte, i) => byte === name[i]);
+    if (parent === ROOT_INODE) return same(CONTROL_NAME) ? controlRoot() : null;
+    const directory = controlNode(parent);
+    if (directory === undefined) return null;
+    const found = controlChildren(directory).find((child) => same(child.name));
+    if (found === undefined) throw new FsError(ENOENT);
+    return found;
+  }
+
+  #controlAttributes(node: ControlNode): Attributes {
+    const { uid, gid } = this.#options;
+    return controlAttributes(node, { uid, gid }, this.tree.now());
+  }
+
+  #openControl(context: Context, control: ControlNode, flags: number): Opened {
+    if (control.directory) throw new FsError(EISDIR);
+    const write = (flags & O_ACCMODE) !== 0;
+    if (write && (control.mode & 0o200) === 0) throw new FsError(EACCES);
+    if (write) return this.#opened(control.inode, flags, null);
+    return this.#opened(control.inode, flags, fromLatin1(command(context, control.path, "")));
+  }
+
+  #writeControl(context: Context, control: ControlNode, data: Uint8Array): number {
+    const argument = new TextDecoder().decode(data).trim();
+    if (argument !== "") command(context, control.path, argument);
+    return data.length;
+  }
+
+  #listControl(
+    directory: ControlNode,
+    after: number,
+    take: (entry: Listed) => boolean,
+  ): void {
+    if (after < 1 && !take(dot(".", directory.inode, 1))) return;
+    const above = directory === controlRoot() ? ROOT_INODE : directory.parent;
+    if (after < 2 && !take(dot("..", above, 2))) return;
+    for (const child of controlChildren(directory)) {
+      const next = child.inode - directory.inode + COOKIE_OFFSET;
+      if (next <= after) continue;
+      const { name, inode, mode } = child;
+      const attributes = this.#controlAttributes(child);
+      if (!take({ name, inode, mode, next, attributes })) return;
+    }
+  }
+}
+
+function controlRoot(): ControlNode {
+  return controlNode(SYNTHETIC_INODE)!;
+}
+
+/** Has the main thread carry a command out. @throws {Suspension} first, {FsError} when it failed */
+function command(context: Context, path: string, argument: string): string {
+  const { answer } = context;
+  if (answer === undefined) throw new Suspension({ kind: "command", command: path, argument });
+  if ("errno" in answer) throw new FsError(answer.errno === 0 ? ESTALE : answer.errno);
+  return answer.result;
+}
+
+function dot(name: string, inode: number, next: number): Listed {
+  return { name: fromLatin1(name), inode, mode: S_IFDIR, next, attributes: null };
+}
+
+/** Names of a directory after a cookie, in the order of the cookies. */
+function listing(directory: Node, after: number) {
+  return [...directory.children!.values()]
+    .filter(({ child, cookie }) => child !== 0 && cookie > after)
+    .sort((a, b) => a.cookie - b.cookie);
+}

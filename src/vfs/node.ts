@@ -1,0 +1,49 @@
+import type { InodeRow } from "../store/rows.ts";
+import type { FileData } from "./file_data.ts";
+
+/** One name in a directory as memory knows it. */
+export interface Dentry {
+  readonly name: Uint8Array;
+  /** Inode number; 0: there is no such name (a negative dentry). */
+  readonly child: number;
+  readonly cookie: number;
+  /** The store, or the batch in flight, has a dentry of this name. */
+  stored: boolean;
+  /** It is not what the store and the batch in flight have. */
+  dirty: boolean;
+}
+
+/** An inode in memory. */
+export class Node {
+  /** References that the kernel holds: lookups not yet forgotten. */
+  lookups = 0;
+  /** Open handles. */
+  opens = 0;
+  /** For a directory: its known names, by latin1 of the name. */
+  readonly children: Map<string, Dentry> | null;
+  /** Every name that there is, is in `children`. */
+  complete = false;
+  /** For a directory: the inode that holds its one name. */
+  parent = 0;
+  /** For a regular file: its data. */
+  file: FileData | null = null;
+  /** The row is not what the store and the batch in flight have. */
+  dirty = false;
+  /** In the batch in flight. */
+  flying = false;
+  /** The store, or the batch in flight, has a row of it. */
+  stored: boolean;
+  /** Its last name and last user are gone. */
+  dead = false;
+  /** A new atime that waits for another reason to be written. */
+  lazyAtime = false;
+
+  constructor(public row: InodeRow, directory: boolean, stored: boolean) {
+    this.children = directory ? new Map() : null;
+    this.stored = stored;
+  }
+
+  get inode(): number {
+    return this.row.inode;
+  }
+}

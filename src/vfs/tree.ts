@@ -1,0 +1,436 @@
+import { fromLatin1, latin1 } from "../base/bytes.ts";
+import { nowNanoseconds } from "../base/clock.ts";
+import { ENOENT, ENOTDIR, ESTALE } from "../base/errno.ts";
+import { FsError, invariant } from "../base/errors.ts";
+import { isDirectory, isRegular } from "../base/modes.ts";
+import type { DirtySource } from "../journal/port.ts";
+import type { Load, Loaded } from "../store/loads.ts";
+import {
+  type Batch,
+  type DentryRow,
+  type Entry,
+  type InodeRow,
+  ROOT_INODE,
+} from "../store/rows.ts";
+import type { CommitGate } from "./commit_gate.ts";
+import { FileData } from "./file_data.ts";
+import { FilePool } from "./file_pool.ts";
+import { type Dentry, Node } from "./node.ts";
+import { Suspension } from "./suspension.ts";
+
+/** Memory that a node and its name take, about. */
+const NODE_BYTES = 1024;
+
+/** What a tree starts with. */
+export interface TreeOptions {
+  readonly nextInode: number;
+  readonly nextCookie: number;
+  readonly maxFileSize: number;
+  readonly metadataCacheBytes: number;
+  readonly blockCacheBytes: number;
+}
+
+/** Inode and cookie numbers that are free from here up. */
+export interface Counters {
+  readonly nextInode: number;
+  readonly nextCookie: number;
+}
+
+/**
+ * The mounted tree in memory: what is known of the store, and what is newer than it.
+ *
+ * INVARIANT: what is dirty or in the batch in flight is in memory. INVARIANT: a name that memory
+ * knows (also as absent) is newer than any answer of the store. INVARIANT: an answer asked before
+ * the last eviction is dropped: what it tells may be older than what was evicted.
+ */
+export class Tree implements DirtySource {
+  readonly pool: FilePool;
+  readonly maxFileSize: number;
+  readonly nodes = new Map<number, Node>();
+  /** Asked before an operation changes something; set once the journal exists. */
+  gate: CommitGate | null = null;
+  #nextInode: number;
+  #nextCookie: number;
+  readonly #nodesMax: number;
+  #dirtyNodes = new Set<Node>();
+  #flyingNodes = new Set<Node>();
+  #dirtyNames = new Map<string, Node>();
+  #flyingNames = new Map<string, Node>();
+  #evictions = 0;
+  /** Loads on their way, with the count of evictions when they were asked. */
+  readonly #asked = new Map<string, number>();
+  /** What the kernel still holds of inodes that a rebase took from memory. */
+  readonly #references = new Map<number, { lookups: number; opens: number }>();
+  /** Inodes that the store does not have. */
+  readonly #absent = new Set<number>();
+
+  constructor(options: TreeOptions) {
+    this.pool = new FilePool(options.blockCacheBytes);
+    this.maxFileSize = options.maxFileSize;
+    this.#nextInode = options.nextInode;
+    this.#nextCookie = options.nextCookie;
+    this.#nodesMax = Math.max(1000, Math.floor(options.metadataCacheBytes / NODE_BYTES));
+  }
+
+  /** Nanoseconds since 1970. */
+  now(): bigint {
+    return nowNanoseconds();
+  }
+
+  /** Room for this many more dirty bytes. @throws {Suspension} @throws {FsError} EIO */
+  admit(bytes = 0): void {
+    this.gate?.admit(bytes);
+  }
+
+  /** Suspends the operation until the store has answered. */
+  fault(load: Load): never {
+    this.#asked.set(loadKey(load), this.#evictions);
+    throw new Suspension({ kind: "load", load });
+  }
+
+  /** The inode of a number. @throws {Suspension} @throws {FsError} ESTALE when there is none */
+  node(inode: number): Node {
+    const node = this.nodes.get(inode);
+    if (node !== undefined) return node;
+    if (this.#absent.has(inode)) throw new FsError(ESTALE);
+    return this.fault({ kind: "inodes", numbers: [inode] });
+  }
+
+  /** The directory of a number. @throws {FsError} ENOTDIR */
+  directory(inode: number): Node {
+    const node = this.node(inode);
+    if (node.children === null) throw new FsError(ENOTDIR);
+    return node;
+  }
+
+  /** What a directory has under a name, or null. @throws {Suspension} */
+  find(directory: Node, name: Uint8Array): Dentry | null {
+    const known = directory.children!.get(latin1(name));
+    if (known !== undefined) return known.child === 0 ? null : known;
+    if (directory.complete || !directory.stored) return null;
+    return this.fault({ kind: "lookup", parent: directory.inode, name });
+  }
+
+  /** The inode that a name stands for. @throws {FsError} ENOENT */
+  child(directory: Node, name: Uint8Array): Node {
+    const dentry = this.find(directory, name);
+    if (dentry === null) throw new FsError(ENOENT);
+    const node = this.node(dentry.child);
+    if (node.children !== null) node.parent = directory.inode;
+    return node;
+  }
+
+  /** Every name of a directory is known afterwards. @throws {Suspension} */
+  demandAll(directory: Node): void {
+    if (directory.complete) return;
+    if (!directory.stored) {
+      directory.complete = true;
+      return;
+    }
+    this.fault({ kind: "list", parent: directory.inode, after: this.#listed(directory) });
+  }
+
+  /** How far the pages of a listing have come: the highest cookie of an unbroken run of pages. */
+  readonly #progress = new Map<Node, { readonly after: number; readonly evictions: number }>();
+
+  #listed(directory: Node): number {
+    const progress = this.#progress.get(directory);
+    return progress?.evictions === this.#evictions ? progress.after : 0;
+  }
+
+  /** A new inode; it has no name yet. Times are now. */
+  create(row: Omit<InodeRow, "inode" | "atime" | "mtime" | "ctime" | "btime" | "allocated">): Node {
+    const now = this.now();
+    const inode = this.#nextInode++;
+    const times = { atime: now, mtime: now, ctime: now, btime: now };
+    const node = this.#add({ ...row, ...times, inode, allocated: 0 }, false);
+    node.complete = true;
+    this.markInode(node);
+    return node;
+  }
+
+  #add(row: InodeRow, stored: boolean): Node {
+    const node = new Node(row, isDirectory(row.mode), stored);
+    if (isRegular(row.mode)) node.file = new FileData(row.inode, this.pool, !stored);
+    this.nodes.set(row.inode, node);
+    const kept = this.#references.get(row.inode);
+    if (kept !== undefined) {
+      this.#references.delete(row.inode);
+      node.lookups = kept.lookups;
+      node.opens = kept.opens;
+    }
+    return node;
+  }
+
+  /** The kernel dropped references to an inode. */
+  forget(inode: number, count: number): void {
+    const holder = this.nodes.get(inode) ?? this.#references.get(inode);
+    if (holder === undefined) return;
+    holder.lookups = Math.max(0, holder.lookups - count);
+    if (holder instanceof Node) this.buryIfUnused(holder);
+    else if (holder.lookups === 0 && holder.opens === 0) this.#references.delete(inode);
+  }
+
+  /** A handle of an inode was closed. */
+  closed(inode: number): void {
+    const holder = this.nodes.get(inode) ?? this.#references.get(inode);
+    if (holder === undefined) return;
+    holder.opens--;
+    if (holder instanceof Node) this.buryIfUnused(holder);
+    else if (holder.lookups === 0 && holder.opens === 0) this.#references.delete(inode);
+  }
+
+  /** Replaces some columns of an inode's row. */
+  update(node: Node, change: Partial<InodeRow>): void {
+    node.row = { ...node.row, ...change };
+    this.markInode(node);
+  }
+
+  /** The row or the blocks of an inode changed. */
+  markInode(node: Node): void {
+    if (!node.dirty) this.gate?.touched();
+    node.dirty = true;
+    this.#dirtyNodes.add(node);
+  }
+
+  /** Gives a directory a name, in place of what it may have had there. */
+  setName(directory: Node, name: Uint8Array, child: Node): void {
+    this.#setDentry(directory, name, child.inode, this.#nextCookie++);
+    if (child.children !== null) child.parent = directory.inode;
+  }
+
+  /** Takes a name out of a directory. */
+  removeName(directory: Node, name: Uint8Array): void {
+    this.#setDentry(directory, name, 0, 0);
+  }
+
+  #setDentry(directory: Node, name: Uint8Array, child: number, cookie: number): void {
+    const key = latin1(name);
+    const before = directory.children!.get(key);
+    directory.children!.set(key, {
+      name: name.slice(),
+      child,
+      cookie,
+      stored: before?.stored ?? false,
+      dirty: true,
+    });
+    this.#dirtyNames.set(`${directory.inode}/${key}`, directory);
+    this.gate?.touched();
+  }
+
+  /** Ends an inode whose last name, handle and kernel reference are gone. */
+  buryIfUnused(node: Node): void {
+    if (node.row.nlink > 0 || node.lookups > 0 || node.opens > 0 || node.dead) return;
+    node.dead = true;
+    node.file?.discard();
+    this.nodes.delete(node.inode);
+    this.markInode(node);
+  }
+
+  get dirtyBytes(): number {
+    return this.pool.dirtyBytes;
+  }
+
+  get dirty(): boolean {
+    return this.#dirtyNodes.size + this.#dirtyNames.size > 0;
+  }
+
+  collect(): Batch {
+    const inodes: InodeRow[] = [];
+    const deadInodes: number[] = [];
+    const dentries: DentryRow[] = [];
+    const deadDentries: { parent: number; name: Uint8Array }[] = [];
+    const rows: Pick<Batch, "blocks" | "deadBlocks" | "contents"> = {
+      blocks: [],
+      deadBlocks: [],
+      contents: [],
+    };
+    for (const node of this.#dirtyNodes) {
+      node.dirty = false;
+      node.flying = true;
+      node.lazyAtime = false;
+      if (node.dead) {
+        if (node.stored) deadInodes.push(node.inode);
+        continue;
+      }
+      node.file?.collect(rows as Parameters<FileData["collect"]>[0]);
+      inodes.push(node.row);
+      node.stored = true;
+    }
+    for (const [path, directory] of this.#dirtyNames) {
+      const key = path.slice(path.indexOf("/") + 1);
+      const dentry = directory.children!.get(key)!;
+      dentry.dirty = false;
+      const { child, name, cookie } = dentry;
+      if (child !== 0) dentries.push({ parent: directory.inode, name, child, cookie });
+      else if (dentry.stored) deadDentries.push({ parent: directory.inode, name });
+      dentry.stored = child !== 0;
+    }
+    this.#flyingNodes = this.#dirtyNodes;
+    this.#flyingNames = this.#dirtyNames;
+    this.#dirtyNodes = new Set();
+    this.#dirtyNames = new Map();
+    const { nextInode, nextCookie } = this.counters;
+    return { nextInode, nextCookie, inodes, deadInodes, dentries, deadDentries, ...rows };
+  }
+
+  /** Numbers that are free from here up. */
+  get counters(): Counters {
+    return { nextInode: this.#nextInode, nextCookie: this.#nextCookie };
+  }
+
+  settled(): void {
+    for (const node of this.#flyingNodes) node.flying = false;
+    this.#flyingNodes.clear();
+    for (const [path, directory] of this.#flyingNames) {
+      const key = path.slice(path.indexOf("/") + 1);
+      const dentry = directory.children!.get(key);
+      const absent = dentry !== undefined && dentry.child === 0 && !dentry.dirty;
+      if (absent && directory.complete) directory.children!.delete(key);
+    }
+    this.#flyingNames.clear();
+    this.pool.settled();
+    this.evict();
+  }
+
+  /** Takes in what the store answered to a load. */
+  absorb(load: Load, loaded: Loaded): void {
+    if (loaded.kind === "contents") {
+      invariant(load.kind === "contents", "an answer of another kind");
+      return this.pool.absorbContents(load.hashes, loaded.data);
+    }
+    const key = loadKey(load);
+    const asked = this.#asked.get(key);
+    this.#asked.delete(key);
+    if (asked !== this.#evictions) return;
+    switch (loaded.kind) {
+      case "inodes":
+        for (const row of loaded.rows) this.#know(row);
+        if (load.kind !== "inodes") return;
+        for (const inode of load.numbers) {
+          if (!this.nodes.has(inode)) this.#absent.add(inode);
+        }
+        return;
+      case "lookup": {
+        if (load.kind !== "lookup") return;
+        const directory = this.nodes.get(load.parent);
+        if (directory?.children === undefined || directory.children === null) return;
+        if (loaded.entry !== null) return this.#knowEntry(directory, loaded.entry);
+        const name = latin1(load.name);
+        if (directory.children.has(name) || directory.complete) return;
+        directory.children.set(name, {
+          name: load.name,
+          child: 0,
+          cookie: 0,
+          stored: false,
+          dirty: false,
+        });
+        return;
+      }
+      case "list": {
+        if (load.kind !== "list") return;
+        const directory = this.nodes.get(load.parent);
+        if (directory === undefined || this.#listed(directory) !== load.after) return;
+        for (const entry of loaded.entries) this.#knowEntry(directory, entry);
+        if (loaded.complete) {
+          this.#progress.delete(directory);
+          directory.complete = true;
+        } else {
+          const after = loaded.entries.at(-1)!.dentry.cookie;
+          this.#progress.set(directory, { after, evictions: this.#evictions });
+        }
+        return;
+      }
+      case "blocks":
+        if (load.kind !== "blocks") return;
+        return this.nodes.get(load.inode)?.file?.absorb(loaded.rows, loaded.data);
+    }
+  }
+
+  #knowEntry(directory: Node, { dentry, inode }: Entry): void {
+    const key = latin1(dentry.name);
+    if (directory.children!.has(key)) return;
+    const { name, child, cookie } = dentry;
+    directory.children!.set(key, { name, child, cookie, stored: true, dirty: false });
+    this.#know(inode);
+    const node = this.nodes.get(child);
+    if (node !== undefined && node.children !== null) node.parent = directory.inode;
+  }
+
+  #know(row: InodeRow): void {
+    if (!this.nodes.has(row.inode)) this.#add(row, true);
+  }
+
+  /** Forgets what is clean and used by nobody while there is more than the bound. */
+  evict(): void {
+    if (this.nodes.size <= this.#nodesMax) return;
+    if (this.#asked.size > 0 && this.nodes.size <= 2 * this.#nodesMax) return;
+    const target = Math.floor(this.#nodesMax * 0.9);
+    for (const node of this.nodes.values()) {
+      if (this.nodes.size <= target) break;
+      if (!this.#evictable(node)) continue;
+      this.nodes.delete(node.inode);
+    }
+    this.#evictions++;
+  }
+
+  #evictable(node: Node): boolean {
+    if (node.inode === ROOT_INODE || node.lookups > 0 || node.opens > 0) return false;
+    if (node.dirty || node.flying || node.file?.dirty) return false;
+    if (node.lazyAtime) {
+      this.markInode(node);
+      return false;
+    }
+    for (const [key, dentry] of node.children ?? []) {
+      if (dentry.dirty || this.#flyingNames.has(`${node.inode}/${key}`)) return false;
+    }
+    return true;
+  }
+
+  /**
+   * The head stands elsewhere: everything known is of another tree. Nothing may be dirty.
+   * @returns what the kernel may have cached of it
+   */
+  rebase({ nextInode, nextCookie }: Counters): {
+    entries: { parent: number; name: Uint8Array }[];
+    inodes: number[];
+  } {
+    invariant(!this.dirty && this.#flyingNodes.size === 0, "a tree was rebased while dirty");
+    const entries: { parent: number; name: Uint8Array }[] = [];
+    const inodes: number[] = [];
+    const kept: Node[] = [];
+    for (const node of this.nodes.values()) {
+      if (node.lookups === 0 && node.opens === 0 && node.inode !== ROOT_INODE) continue;
+      kept.push(node);
+      inodes.push(node.inode);
+      for (const [key, { child }] of node.children ?? []) {
+        const cached = child === 0 || (this.nodes.get(child)?.lookups ?? 0) > 0;
+        if (cached) entries.push({ parent: node.inode, name: fromLatin1(key) });
+      }
+    }
+    this.nodes.clear();
+    this.#absent.clear();
+    this.#progress.clear();
+    this.#evictions++;
+    this.#nextInode = nextInode;
+    this.#nextCookie = nextCookie;
+    this.#asked.clear();
+    for (const { inode, lookups, opens } of kept) this.#references.set(inode, { lookups, opens });
+    return { entries, inodes };
+  }
+}
+
+function loadKey(load: Load): string {
+  switch (load.kind) {
+    case "inodes":
+      return `i${load.numbers.join()}`;
+    case "lookup":
+      return `n${load.parent}/${latin1(load.name)}`;
+    case "list":
+      return `l${load.parent}/${load.after}`;
+    case "blocks":
+      return `b${load.inode}`;
+    case "contents":
+      return "c";
+  }
+}
