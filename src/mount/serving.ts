@@ -121,6 +121,7 @@ class Requests implements Waiter {
     switch (wait.kind) {
       case "load": {
         const id = this.#nextId++;
+        this.#fileSystem.tree.asking(wait.load);
         this.#parked.set(id, { context, resume, load: wait.load, rebases: this.#rebases });
         return this.#send({ type: "load", id, load: wait.load });
       }

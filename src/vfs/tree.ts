@@ -84,8 +84,12 @@ export class Tree implements DirtySource {
 
   /** Suspends the operation until the store has answered. */
   fault(load: Load): never {
-    this.#asked.set(loadKey(load), this.#evictions);
     throw new Suspension({ kind: "load", load });
+  }
+
+  /** A load is on its way: to be told of each before it is answered to {@link Tree.absorb}. */
+  asking(load: Load): void {
+    if (load.kind !== "contents") this.#asked.set(loadKey(load), this.#evictions);
   }
 
   /** The inode of a number. @throws {Suspension} @throws {FsError} ESTALE when there is none */

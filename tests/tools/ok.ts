@@ -2,7 +2,7 @@
 const steps: readonly (readonly string[])[] = [
   ["fmt", "--check"],
   ["lint"],
-  ["check", "main.ts", "src", "tests", "bench"],
+  ["check", "main.ts", "src", "tests"],
   ["test", "-A", "--parallel", "src", "tests/structure_test.ts", "tests/vfs"],
 ];
 
