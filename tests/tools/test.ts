@@ -49,7 +49,8 @@ async function testFile(path: string, env: Record<string, string>): Promise<void
     return;
   }
   const directory = await Deno.makeTempDir({ prefix: "tarbox-test-" });
-  await Deno.chmod(directory, 0o755);
+  // Tests that act as another user write here, too.
+  await Deno.chmod(directory, 0o1777);
   const ended = await runBounded(Deno.execPath(), ["test", "-A", "--frozen", path], {
     limitSeconds: Math.min(FILE_LIMIT_SECONDS, left()),
     env: { ...env, TMPDIR: directory, NO_COLOR: "1" },
