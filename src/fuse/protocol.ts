@@ -15,6 +15,7 @@ export const FUSE_ROOT_ID = 1;
 /** Bit of `unique` by which the kernel marks an INTERRUPT. */
 export const FUSE_INT_REQ_BIT = 1n;
 
+/** Operation codes of requests (`enum fuse_opcode`). */
 export const opcode = {
   LOOKUP: 1,
   FORGET: 2,
@@ -69,6 +70,7 @@ export const opcode = {
   COPY_FILE_RANGE_64: 53,
 } as const;
 
+/** What a notification tells the kernel (`enum fuse_notify_code`). */
 export const notifyCode = {
   INVAL_INODE: 2,
   INVAL_ENTRY: 3,

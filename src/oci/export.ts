@@ -40,6 +40,7 @@ export interface ExportLayer {
   readonly point: Point;
 }
 
+/** What to export of a state, and in which form. */
 export interface ExportOptions {
   readonly format: ExportFormat;
   /** Of layers (`oci`) or of the tar (`layer`, `rootfs`); `none` leaves it plain. */

@@ -31,6 +31,7 @@ export interface ImageIndex {
   readonly manifests: readonly Descriptor[];
 }
 
+/** An image manifest (OCI image spec, manifest.md), as far as it matters here. */
 export interface ImageManifest {
   readonly schemaVersion: 2;
   readonly mediaType?: string;
@@ -39,6 +40,7 @@ export interface ImageManifest {
   readonly annotations?: Readonly<Record<string, string>>;
 }
 
+/** How one layer came to be; `empty_layer` ones have no tar (OCI image spec, config.md). */
 export interface HistoryLine {
   readonly created?: string;
   readonly created_by?: string;
@@ -46,6 +48,7 @@ export interface HistoryLine {
   readonly empty_layer?: boolean;
 }
 
+/** An image configuration (OCI image spec, config.md), as far as it matters here. */
 export interface ImageConfig {
   readonly created?: string;
   readonly architecture: string;

@@ -13,6 +13,7 @@ import { LineageWriter } from "./lineage_writer.ts";
 import { Digester, fileBytes, withSpool } from "./spool.ts";
 import { readTar } from "./tar_reader.ts";
 
+/** What to take of an archive, under which names, and when to give up. */
 export interface ImportOptions {
   /** Put before the names that the image gives its layers. */
   readonly prefix: string;
