@@ -36,8 +36,7 @@ export async function unpackEngine(home: string): Promise<string> {
   const partial = `${target}.${Deno.pid}.partial`;
   await Deno.mkdir(join(home, "engine"), { recursive: true, mode: 0o755 });
   try {
-    await copyTree(native, partial);
-    await makeSymlinks(partial);
+    await unpackPackage(native, partial);
     await Deno.rename(partial, target);
   } catch (error) {
     await Deno.remove(partial, { recursive: true }).catch(() => {});
@@ -45,6 +44,12 @@ export async function unpackEngine(home: string): Promise<string> {
     throw error;
   }
   return target;
+}
+
+/** Copies a package's tree `native` to a new folder, as programs that can be run. */
+export async function unpackPackage(native: string, target: string): Promise<void> {
+  await copyTree(native, target);
+  await makeSymlinks(target);
 }
 
 async function copyTree(from: string, to: string): Promise<void> {

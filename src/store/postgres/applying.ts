@@ -1,10 +1,7 @@
 import type { Buffer } from "node:buffer";
 import { compareBytes } from "../../base/bytes.ts";
 import type { Batch, ContentRow, InodeRow, Point } from "../rows.ts";
-import { bytea, type Parameter } from "./connection.ts";
-
-/** A statement with its parameters. */
-export type Statement = readonly [text: string, parameters: readonly Parameter[]];
+import { bytea, type Statement } from "./connection.ts";
 
 /** Bytes of contents that one statement carries at most, but for a single larger one. */
 const CONTENTS_BYTES = 4 * 1024 * 1024;

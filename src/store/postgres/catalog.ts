@@ -5,8 +5,8 @@ import { checkName, leaseHeld, nameTaken } from "../names.ts";
 import { emptyRoot } from "../root.ts";
 import type { Batch, Holder, LayerRow, Lease, Point, WorkspaceRow } from "../rows.ts";
 import type { Store } from "../store.ts";
-import { applyStatements, killInodes, type Statement } from "./applying.ts";
-import type { Row } from "./connection.ts";
+import { applyStatements, killInodes } from "./applying.ts";
+import type { Row, Statement } from "./connection.ts";
 import type { Pool } from "./pool.ts";
 
 const WORKSPACE_COLUMNS = "workspace_id, name, head_lineage, head_ordinal, base_layer, " +

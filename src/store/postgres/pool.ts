@@ -1,7 +1,6 @@
 import { UnavailableError } from "../errors.ts";
-import { Connection, type Parameter, type Row } from "./connection.ts";
+import { Connection, type Parameter, type Row, type Statement } from "./connection.ts";
 import type { DatabaseOptions } from "./options.ts";
-import type { Statement } from "./applying.ts";
 
 /** Connections for reads beside the one that writes and the one that listens. */
 const READERS = 3;
@@ -35,26 +34,11 @@ export class Pool {
     }
   }
 
-  /**
-   * Runs statements in one transaction, sent without waiting for each other's answers.
-   * @returns the rows of each
-   * @throws what the first that failed threw; then nothing was done, unless the connection was lost
-   * around the commit, when nobody knows
-   */
+  /** {@link Connection.transaction}, after all that were asked for before. */
   transaction(statements: readonly Statement[]): Promise<Row[][]> {
-    const result = this.#transactions.then(() => this.#run(statements));
+    const result = this.#transactions.then(() => this.#writer.transaction(statements));
     this.#transactions = result.catch(() => {});
     return result;
-  }
-
-  async #run(statements: readonly Statement[]): Promise<Row[][]> {
-    await this.#writer.connected();
-    const all: Statement[] = [["begin", []], ...statements, ["commit", []]];
-    const sent = all.map(([text, parameters]) => this.#writer.query(text, parameters));
-    const results = await Promise.allSettled(sent);
-    const failed = results.find((result) => result.status === "rejected");
-    if (failed !== undefined) throw failed.reason;
-    return results.slice(1, -1).map((result) => (result as PromiseFulfilledResult<Row[]>).value);
   }
 
   /** Ends all connections, after what was sent. */
