@@ -54,6 +54,7 @@ export class PostgresCatalog {
     }
     try {
       const [row] = await this.#statement(
+        "workspace",
         `insert into workspaces (tenant_id, name, head_lineage, head_ordinal, base_layer)
          values ($1, $2, $3, $4, $5) returning ${WORKSPACE_COLUMNS}`,
         [this.#tenant, name, head.lineage, head.ordinal, from?.id ?? null],
@@ -76,7 +77,7 @@ export class PostgresCatalog {
         ],
         ["delete from layers where tenant_id = $1 and workspace_id = $2", [this.#tenant, id]],
         ["delete from workspaces where tenant_id = $1 and workspace_id = $2", [this.#tenant, id]],
-      ]);
+      ], "delete-workspace");
     } catch (error) {
       if (!isCode(error, "23503")) throw error;
       throw new TarboxError(
@@ -96,6 +97,7 @@ export class PostgresCatalog {
 
   async attach(id: number, holder: Holder, staleSeconds: number): Promise<Lease> {
     const rows = await this.#statement(
+      "attach",
       `update workspaces set epoch = epoch + 1, holder = $3, heartbeat = now(),
               committed_sequence = 0
         where tenant_id = $1 and workspace_id = $2
@@ -122,11 +124,15 @@ export class PostgresCatalog {
     );
     if (rows.length === 0) return;
     const inodes = rows.map(({ inode }) => Number(inode));
-    await this.#pool.transaction(killInodes([this.#tenant, lineage, ordinal], inodes));
+    await this.#pool.transaction(
+      killInodes([this.#tenant, lineage, ordinal], inodes),
+      "reclaim",
+    );
   }
 
   async heartbeat(id: number, epoch: number): Promise<void> {
     const rows = await this.#statement(
+      "heartbeat",
       `update workspaces set heartbeat = now()
         where tenant_id = $1 and workspace_id = $2 and epoch = $3 and holder is not null
        returning name`,
@@ -137,6 +143,7 @@ export class PostgresCatalog {
 
   async detach(id: number, epoch: number): Promise<void> {
     await this.#statement(
+      "detach",
       `update workspaces set holder = null
         where tenant_id = $1 and workspace_id = $2 and epoch = $3`,
       [this.#tenant, id, epoch],
@@ -157,7 +164,7 @@ export class PostgresCatalog {
           [this.#tenant, id, epoch, head.lineage, head.ordinal, sequence],
         ],
         ...applyStatements(this.#tenant, head, batch),
-      ]);
+      ], "commit");
     } catch (error) {
       if (isCode(error, "TB002")) return;
       if (isCode(error, "TB001")) throw new FencedError((await this.#byId(id)).name);
@@ -195,7 +202,7 @@ export class PostgresCatalog {
               and w.head_lineage = l.lineage and w.head_ordinal = l.ordinal`,
           [this.#tenant, id, uid],
         ],
-      ]);
+      ], "seal");
       if (rows!.length === 0) return await this.#sealedBefore(id, epoch, uid);
       const layer = layerRow(rows![0]!);
       const { lineage, ordinal } = layer.point;
@@ -220,6 +227,7 @@ export class PostgresCatalog {
   async setHead(id: number, epoch: number | null, onto: LayerRow): Promise<Point> {
     const head = await this.openLineage(onto.point);
     const rows = await this.#statement(
+      "switch",
       `update workspaces w set head_lineage = $4, head_ordinal = $5, base_layer = $6
         where w.tenant_id = $1 and w.workspace_id = $2 and ${heldBy("w", "$3")}
        returning name`,
@@ -247,6 +255,7 @@ export class PostgresCatalog {
     checkName("layer", name);
     try {
       await this.#statement(
+        "rename",
         "update layers set name = $3 where tenant_id = $1 and layer_id = $2",
         [this.#tenant, id, name],
       );
@@ -258,27 +267,32 @@ export class PostgresCatalog {
 
   async dropLayers(ids: readonly number[]): Promise<void> {
     const parent = "(select d.parent from layers d where d.tenant_id = $1 and d.layer_id = $2)";
-    await this.#pool.transaction(ids.flatMap((id): Statement[] => [
-      [
-        `update layers set parent = ${parent} where tenant_id = $1 and parent = $2`,
-        [this.#tenant, id],
-      ],
-      [
-        `update workspaces set base_layer = ${parent} where tenant_id = $1 and base_layer = $2`,
-        [this.#tenant, id],
-      ],
-      ["delete from layers where tenant_id = $1 and layer_id = $2", [this.#tenant, id]],
-    ]));
+    await this.#pool.transaction(
+      ids.flatMap((id): Statement[] => [
+        [
+          `update layers set parent = ${parent} where tenant_id = $1 and parent = $2`,
+          [this.#tenant, id],
+        ],
+        [
+          `update workspaces set base_layer = ${parent} where tenant_id = $1 and base_layer = $2`,
+          [this.#tenant, id],
+        ],
+        ["delete from layers where tenant_id = $1 and layer_id = $2", [this.#tenant, id]],
+      ]),
+      "drop",
+    );
   }
 
   async openLineage(on: Point | null): Promise<Point> {
     const [row] = on === null
       ? await this.#statement(
+        "lineage",
         `insert into lineages (tenant_id, next_inode, next_cookie) values ($1, 2, 1)
          returning lineage`,
         [this.#tenant],
       )
       : await this.#statement(
+        "lineage",
         `insert into lineages
            (tenant_id, parent_lineage, parent_ordinal, next_inode, next_cookie)
          select $1::int, $2::int, $3::int, next_inode, next_cookie
@@ -290,7 +304,7 @@ export class PostgresCatalog {
   }
 
   async write(point: Point, batch: Batch): Promise<void> {
-    await this.#pool.transaction(applyStatements(this.#tenant, point, batch));
+    await this.#pool.transaction(applyStatements(this.#tenant, point, batch), "write");
   }
 
   async publish(workspace: number, layers: Parameters<Store["publish"]>[1]): Promise<LayerRow[]> {
@@ -315,6 +329,7 @@ export class PostgresCatalog {
             createdAt,
           ],
         ]),
+        "publish",
       );
       return results.map((rows) => layerRow(rows[0]!));
     } catch (error) {
@@ -334,7 +349,7 @@ export class PostgresCatalog {
       [`delete from dentries ${of}`, parameters],
       [`delete from inodes ${of}`, parameters],
       [`delete from lineages ${of}`, parameters],
-    ]);
+    ], "discard");
   }
 
   /** The workspace, held by `epoch`, or (null) by nobody. @throws as the Store says */
@@ -355,8 +370,9 @@ export class PostgresCatalog {
     return workspaceRow(row);
   }
 
-  async #statement(...statement: Statement): Promise<Row[]> {
-    const [rows] = await this.#pool.transaction([statement]);
+  /** One statement as a transaction with failpoints of this name. */
+  async #statement(name: string, ...statement: Statement): Promise<Row[]> {
+    const [rows] = await this.#pool.transaction([statement], name);
     return rows!;
   }
 }

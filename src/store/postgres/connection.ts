@@ -2,7 +2,7 @@ import { Buffer } from "node:buffer";
 import { type Client, connect, DatabaseError, type PreparedStatement, SSLMode } from "ts-postgres";
 import { TarboxError } from "../../base/errors.ts";
 import { UnavailableError } from "../errors.ts";
-import type { DatabaseOptions } from "./options.ts";
+import { type DatabaseOptions, hostsOf } from "./options.ts";
 
 /** A value of a query's parameter. Bytes must be `Buffer`s: see {@link bytea}. */
 export type Parameter =
@@ -20,21 +20,23 @@ export type Parameter =
 // deno-lint-ignore no-explicit-any -- what a column holds is known to the statement alone
 export type Row = Record<string, any>;
 
-/** SQLSTATE classes and codes after which the connection is of no use but the server may be. */
-const LOST = /^(08|57P0|53300|25006|26000)/;
+/** Statements that a connection keeps prepared; beyond, it forgets them all and starts again. */
+const PREPARED_MAX = 500;
+
+/**
+ * What the server says when the same call may succeed later, as classes and codes of SQLSTATE
+ * (PostgreSQL manual, appendix A): spec/durability.md has them one by one.
+ */
+const PASSING = /^(08|40001|40P01|53|55P03|57014|57P01|57P02|57P03|57P05|25006|25P03|58)/;
+
+/** Those of them after which another connection, maybe to another server, is the remedy. */
+const LOST = /^(08|53300|57P0|25006|25P03|0A000|58)/;
+
+/** A pooler handed this session's statements to another one. */
+const NO_SESSION = /^(26000|42P05)/;
 
 /** Milliseconds for which a connection may be set up. */
 const CONNECT_TIMEOUT_MS = 5_000;
-
-/**
- * What the statements count on, whatever the server's defaults: commits that are durable, plans made
- * for the tables as they are (a table fills within a minute of its creation), and the isolation that
- * waits for a lock instead of failing.
- */
-const SETTINGS = `select set_config('plan_cache_mode', 'force_custom_plan', false),
-  set_config('default_transaction_isolation', 'read committed', false),
-  set_config('synchronous_commit', case current_setting('synchronous_commit')
-             when 'off' then 'on' else current_setting('synchronous_commit') end, false)`;
 
 /** Bytes as the client wants them; no copy. */
 export function bytea(bytes: Uint8Array): Buffer {
@@ -46,172 +48,257 @@ export function bytes(value: Uint8Array): Uint8Array<ArrayBuffer> {
   return new Uint8Array(value);
 }
 
+/** The isolation that waits for a lock instead of failing, whatever the server's default is. */
+const BEGIN = "begin isolation level read committed";
+
+/**
+ * What the statements count on, whatever the server's defaults: commits that are durable, and plans
+ * made for the tables as they are (a table fills within a minute of its creation).
+ */
+const SETTINGS = `select set_config('plan_cache_mode', 'force_custom_plan', false),
+  set_config('synchronous_commit', case current_setting('synchronous_commit')
+             when 'off' then 'on' else current_setting('synchronous_commit') end, false)`;
+
+/** Turns of the microtask queue within which the client tells a parameter that it cannot encode. */
+const ENCODING_TURNS = 16;
+
 /** A statement with its parameters. */
 export type Statement = readonly [text: string, parameters: readonly Parameter[]];
 
-/** A connection that is up. */
+/** A client with the statements that its server has prepared. */
 interface Session {
   readonly client: Client;
+  readonly prepared: Map<string, Promise<PreparedStatement>>;
   /** Rejects when the connection ends; the client itself leaves queries hanging then. */
   readonly lost: Promise<never>;
-  /**
-   * Statements by their texts, which are a fixed set. The client waits for a statement's description
-   * before it sends its parameters; of a prepared one it knows it, so that such statements go over
-   * the wire at once and in order, and cost one round trip.
-   */
-  readonly prepared: Map<string, Promise<PreparedStatement<Row>>>;
+  readonly lose: (why: UnavailableError) => void;
+  /** Queries without an answer, and when the server last answered one or began to owe one. */
+  owed: number;
+  heardMs: number;
 }
 
-/** One connection to PostgreSQL, made anew when it was lost. */
+/**
+ * One connection to PostgreSQL, made anew when it was lost. Queries that are sent without waiting
+ * for each other go over the wire together.
+ *
+ * A statement with parameters is prepared once for each connection: the client needs the types of
+ * the parameters from the server before it can send them, so that without it a statement goes in
+ * two round trips, and whatever was sent meanwhile (a `commit`) overtakes it.
+ */
 export class Connection {
   readonly #options: DatabaseOptions;
   #session: Promise<Session> | null = null;
+  #live: Session | null = null;
+  readonly #silenceMs: number | null;
+  /** Whether it ever was connected: what fails afterwards may pass. */
+  #proven = false;
   #closed = false;
   /** Called with each new connection, before its first query: for LISTEN. */
   onConnect: (client: Client) => void = () => {};
 
-  constructor(options: DatabaseOptions) {
+  /**
+   * @param silenceMs milliseconds without any answer after which a server that owes one counts as
+   * lost: a cut network says nothing. Null for statements that may take long.
+   */
+  constructor(options: DatabaseOptions, silenceMs: number | null = null) {
     this.#options = options;
+    this.#silenceMs = silenceMs;
   }
 
   /**
    * Runs a statement.
-   * @throws {UnavailableError} when the server cannot be reached or the connection broke
-   * @throws {DatabaseError} what the server answered
+   * @throws {UnavailableError} when the server cannot be reached, broke the connection, or cannot now
+   * @throws {DatabaseError} what else the server answered
    */
   async query(text: string, parameters: readonly Parameter[] = []): Promise<Row[]> {
     const session = await this.#connected();
     try {
-      const { execute } = await prepare(session, text);
-      const result = execute(parameters as unknown[]);
-      return [...await Promise.race([result, session.lost])];
+      const statement = parameters.length > 0 ? await prepare(session, text) : null;
+      return await run(session, statement, text, parameters);
     } catch (error) {
-      throw this.#explain(error);
+      throw this.#explain(error, session);
     }
   }
 
   /**
-   * Runs statements in one transaction, in one round trip: none waits for another's answer. All of
-   * them go to the same session, or none; nobody else may use this connection meanwhile.
+   * Runs statements in one transaction (read committed, commit synchronous), in one round trip once
+   * they are prepared.
+   * @param hold passed when all is done but the commit, which then waits for it
    * @returns the rows of each
-   * @throws what the first that failed threw; then nothing was done, unless the connection was lost
-   * around the commit, when nobody knows
+   * @throws as {@link Connection.query} what the first that failed threw; then nothing was done,
+   * unless the connection was lost around the commit, when nobody knows
    */
-  async transaction(statements: readonly Statement[]): Promise<Row[][]> {
+  async transaction(
+    statements: readonly Statement[],
+    hold?: () => Promise<void> | undefined,
+  ): Promise<Row[][]> {
     const session = await this.#connected();
     try {
-      const texts = new Set(["begin", "commit", "rollback", ...statements.map(([text]) => text)]);
-      await Promise.race([
-        Promise.all([...texts].map((text) => prepare(session, text))),
-        session.lost,
-      ]);
-      const [begin, ...running] = await Promise.all(
-        ([["begin", []], ...statements] as const).map(async ([text, parameters]) => ({
-          ...await prepare(session, text),
-          parameters,
-        })),
+      const prepared = await Promise.all(
+        statements.map(([text, parameters]) =>
+          parameters.length > 0 ? prepare(session, text) : null
+        ),
       );
-      const commit = await prepare(session, "commit");
-      const rollback = await prepare(session, "rollback");
-      let failed: { readonly error: unknown } | null = null;
-      const results = [begin!, ...running].map(({ execute, parameters }) => {
-        const result = execute(parameters as unknown[]);
-        result.catch((error) => failed ??= { error });
-        return result;
-      });
-      // Parameters that cannot be encoded have failed by now, unseen by the server, which would
-      // commit the rest.
-      await undefined;
-      const end = (failed === null ? commit : rollback).execute();
-      const settled = await Promise.race([Promise.allSettled([...results, end]), session.lost]);
-      if (failed !== null) throw (failed as { readonly error: unknown }).error;
-      const last = settled.at(-1)!;
-      if (last.status === "rejected") throw last.reason;
-      return settled.slice(1, -1).map((
-        result,
-      ) => [...(result as PromiseFulfilledResult<Iterable<Row>>).value]);
+      let failure: { readonly error: unknown } | null = null;
+      const note = (error: unknown): Row[] => {
+        failure ??= { error };
+        return [];
+      };
+      const send = (text: string) => run(session, null, text, []).catch(note);
+      const all = [send(BEGIN)];
+      for (const [i, [text, parameters]] of statements.entries()) {
+        all.push(run(session, prepared[i]!, text, parameters).catch(note));
+      }
+      // A parameter that cannot be encoded is told within these turns, and its statement was not
+      // sent: the commit must not be, either.
+      for (let turn = 0; turn < ENCODING_TURNS; turn++) await null;
+      if (hold !== undefined) {
+        await Promise.all(all);
+        await Promise.resolve().then(hold).catch(note);
+      }
+      const end = failure === null ? "commit" : "rollback";
+      const rows = await Promise.all([...all, send(end)]);
+      if (failure !== null) throw (failure as { error: unknown }).error;
+      return rows.slice(1, -1);
     } catch (error) {
-      throw this.#explain(error);
+      throw this.#explain(error, session);
     }
   }
 
   /** Ends the connection for good. */
   async close(): Promise<void> {
     this.#closed = true;
-    const client = (await this.#session?.catch(() => null))?.client;
+    const session = await this.#session?.catch(() => null);
     this.#session = null;
-    if (client && !client.closed) {
-      await Promise.race([client.end().catch(() => {}), pause(1000)]);
-    }
+    if (session) await end(session.client);
   }
 
   #connected(): Promise<Session> {
     if (this.#closed) return Promise.reject(new UnavailableError("the store was closed"));
     return this.#session ??= this.#connect().catch((error) => {
       this.#session = null;
-      throw this.#explain(error);
+      throw this.#explain(error, null);
     });
   }
 
   async #connect(): Promise<Session> {
-    const { host, port, database, user, password } = this.#options;
-    const client = await connect({
-      host,
-      port,
-      database,
-      user,
-      password,
-      bigints: true,
-      keepAlive: true,
-      connectionTimeout: CONNECT_TIMEOUT_MS,
-      ssl: await tls(this.#options),
-    });
-    const lost = Promise.withResolvers<never>();
-    lost.promise.catch(() => {});
-    const session: Session = { client, lost: lost.promise, prepared: new Map() };
+    const places = hostsOf(this.#options);
+    const refusals: unknown[] = [];
+    for (const place of places) {
+      const options = { ...this.#options, ...place };
+      let client: Client;
+      try {
+        client = await open(options);
+      } catch (error) {
+        refusals.push(error);
+        continue;
+      }
+      if (places.length > 1 && await readOnly(client).catch(() => true)) {
+        void end(client);
+        refusals.push(new Error(`${nameOf(options)} is read-only`));
+        continue;
+      }
+      const session = this.#adopt(client, nameOf(options));
+      await run(session, null, SETTINGS, []);
+      this.onConnect(client);
+      return session;
+    }
+    if (places.length === 1) throw refusals[0];
+    throw new UnavailableError(
+      `database: none of its hosts takes writes: ${refusals.map(messageOf).join("; ")}`,
+      "is one of them a primary that runs?",
+    );
+  }
+
+  #adopt(client: Client, where: string): Session {
+    const { promise, reject } = Promise.withResolvers<never>();
+    promise.catch(() => {});
+    const session: Session = {
+      client,
+      prepared: new Map(),
+      lost: promise,
+      lose: reject,
+      owed: 0,
+      heardMs: 0,
+    };
+    const watch = this.#silenceMs === null
+      ? undefined
+      : setInterval(() => this.#watch(session, where), this.#silenceMs / 4);
     client.on("end", () => {
-      this.#session = null;
-      lost.reject(new UnavailableError(`database at ${host}: the connection was lost`));
+      clearInterval(watch);
+      this.#discard(session);
+      session.lose(new UnavailableError(`database at ${where}: the connection was lost`));
     });
-    const { execute } = await prepare(session, SETTINGS);
-    await Promise.race([execute(), session.lost]);
-    this.onConnect(client);
+    this.#live = session;
+    this.#proven = true;
     return session;
   }
 
-  /** The error for people; a connection that may be broken is thrown away. */
-  #explain(error: unknown): unknown {
-    if (error instanceof TarboxError) return error;
-    const { host, port, database, user } = this.#options;
-    const where = host.startsWith("/") ? host : `${host}:${port}`;
-    if (error instanceof DatabaseError) {
-      if (LOST.test(error.code)) {
-        this.#session = null;
-        return new UnavailableError(`database at ${where}: ${error.message}`);
-      }
-      if (error.code === "28P01" || error.code === "28000") {
-        return new TarboxError(
-          `database at ${where}: user ${user} is not let in: ${error.message}`,
-          "set PGPASSWORD, or `password_file` in tarbox.toml",
-        );
-      }
-      if (error.code === "3D000") {
-        return new TarboxError(
-          `database at ${where}: there is no database ${database}`,
-          "`tarbox init --create-database` creates it",
-        );
-      }
-      return error;
+  #watch(session: Session, where: string): void {
+    if (session.owed === 0 || performance.now() - session.heardMs < this.#silenceMs!) return;
+    const seconds = this.#silenceMs! / 1000;
+    session.lose(new UnavailableError(`database at ${where}: no answer for ${seconds} s`));
+    this.#discard(session);
+  }
+
+  /** The next query makes a new connection. */
+  #discard(session: Session | null): void {
+    if (session === null) return;
+    if (this.#live === session) {
+      this.#live = null;
+      this.#session = null;
     }
+    void end(session.client);
+  }
+
+  /** The error for people; a connection that may be broken is thrown away. */
+  #explain(error: unknown, session: Session | null): unknown {
+    if (error instanceof TarboxError) return error;
+    const { database, user } = this.#options;
+    const where = nameOf(this.#options);
     const code = (error as { code?: string }).code ?? "";
-    const message = error instanceof Error ? error.message : String(error);
-    if (/certificate|self.signed|hostname|altname/i.test(`${code} ${message}`)) {
+    const message = messageOf(error);
+    if (error instanceof DatabaseError) {
+      if (LOST.test(code)) this.#discard(session);
+      if (PASSING.test(code)) {
+        return new UnavailableError(`database at ${where}: ${message}`, hintOf(code));
+      }
+      if (code === "0A000" && /cached plan/.test(message)) {
+        return new UnavailableError(`database at ${where}: ${message}`);
+      }
+      if (NO_SESSION.test(code)) {
+        this.#discard(session);
+        return new TarboxError(
+          `database at ${where}: a pooler hands one connection's statements to another`,
+          "use PgBouncer with pool_mode = session, or 1.21 or newer with max_prepared_statements",
+        );
+      }
+    }
+    // While a client connects it tells what the server said without its code.
+    const refused = code === "28P01" || code === "28000" ||
+      /authentication failed|no pg_hba.conf entry|role .* (does not exist|is not permitted)/
+        .test(message);
+    const missing = code === "3D000" || /^database .* does not exist/.test(message);
+    if (!this.#proven && refused) {
+      return new TarboxError(
+        `database at ${where}: user ${user} is not let in: ${message}`,
+        "set PGPASSWORD, or `password_file` in tarbox.toml",
+      );
+    }
+    if (!this.#proven && missing) {
+      return new TarboxError(
+        `database at ${where}: there is no database ${database}`,
+        "`tarbox init --create-database` creates it",
+      );
+    }
+    if (error instanceof DatabaseError && !refused && !missing) return error;
+    if (!this.#proven && /certificate|self.signed|hostname|altname/i.test(`${code} ${message}`)) {
       return new TarboxError(
         `database at ${where}: its certificate is not trusted: ${message}`,
         "set sslrootcert to the authority's file, or another sslmode",
       );
     }
-    this.#session = null;
+    this.#discard(session);
     return new UnavailableError(
       `database at ${where}: it cannot be reached: ${message}`,
       "is the server running, and are host and port right?",
@@ -219,15 +306,96 @@ export class Connection {
   }
 }
 
-/** The statement of a text, prepared once in a session. */
-function prepare({ client, prepared, lost }: Session, text: string) {
-  let statement = prepared.get(text);
-  if (statement === undefined) {
-    statement = Promise.race([client.prepare<Row>(text), lost]);
-    prepared.set(text, statement);
-    statement.catch(() => prepared.delete(text));
+/** Runs one statement on a session; `prepared` where it has parameters. */
+async function run(
+  session: Session,
+  prepared: PreparedStatement | null,
+  text: string,
+  parameters: readonly Parameter[],
+): Promise<Row[]> {
+  if (session.owed++ === 0) session.heardMs = performance.now();
+  try {
+    const result = prepared === null
+      ? session.client.query<Row>(text)
+      : prepared.execute(parameters as unknown[]);
+    return [...await Promise.race([result, session.lost])];
+  } finally {
+    session.owed--;
+    session.heardMs = performance.now();
   }
-  return statement;
+}
+
+async function prepare(session: Session, text: string): Promise<PreparedStatement> {
+  const known = session.prepared.get(text);
+  if (known !== undefined) return await known;
+  if (session.prepared.size >= PREPARED_MAX) {
+    const old = [...session.prepared.values()];
+    session.prepared.clear();
+    // Their closing is sent after everything that still uses them.
+    setTimeout(() => {
+      for (const statement of old) void statement.then((made) => made.close()).catch(() => {});
+    }, 60_000);
+  }
+  const made = Promise.race([session.client.prepare(text), session.lost]);
+  session.prepared.set(text, made);
+  made.catch(() => session.prepared.delete(text));
+  return await made;
+}
+
+async function open(options: DatabaseOptions): Promise<Client> {
+  const { host, port, database, user, password } = options;
+  return await connect({
+    host,
+    port,
+    database,
+    user,
+    password,
+    bigints: true,
+    keepAlive: true,
+    connectionTimeout: CONNECT_TIMEOUT_MS,
+    ssl: await tls(options),
+  });
+}
+
+/** Whether a server takes no writes: a standby, or one that is told so by default. */
+async function readOnly(client: Client): Promise<boolean> {
+  const lost = new Promise<never>((_, reject) => client.on("end", () => reject(new Error("lost"))));
+  lost.catch(() => {});
+  const limit = Promise.withResolvers<never>();
+  const timer = setTimeout(() => limit.reject(new Error("no answer")), CONNECT_TIMEOUT_MS);
+  try {
+    const asked = client.query<Row>("select current_setting('transaction_read_only') as value");
+    const [row] = [...await Promise.race([asked, lost, limit.promise])];
+    return row!.value === "on";
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+async function end(client: Client): Promise<void> {
+  if (client.closed) return;
+  const timer = Promise.withResolvers<void>();
+  const id = setTimeout(timer.resolve, 1000);
+  await Promise.race([Promise.resolve().then(() => client.end()).catch(() => {}), timer.promise]);
+  clearTimeout(id);
+}
+
+function messageOf(error: unknown): string {
+  const text = error instanceof Error ? error.message : String(error);
+  return text.replace(/: undefined$/, "");
+}
+
+function nameOf({ host, port }: DatabaseOptions): string {
+  return host.startsWith("/") || host.includes(",") ? host : `${host}:${port}`;
+}
+
+function hintOf(code: string): string | undefined {
+  if (code === "53300") return "raise max_connections, or lower database.pool_size";
+  if (code === "53100") return "make room on the database's disk";
+  if (code === "25006") {
+    return "the server is a standby or read-only; name all hosts in database.host, with commas";
+  }
+  return undefined;
 }
 
 async function tls({ tls, caFile, host }: DatabaseOptions) {

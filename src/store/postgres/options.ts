@@ -5,9 +5,14 @@ export type TlsMode = "disable" | "prefer" | "require" | "verify-ca" | "verify-f
 
 /** Where a PostgreSQL is and who connects. */
 export interface DatabaseOptions {
-  /** Name or address, or the directory of a unix socket (begins with `/`). */
+  /**
+   * Name or address, or the directory of a unix socket (begins with `/`). Several, with commas
+   * between them, are tried in order, and one that takes writes is used.
+   */
   readonly host: string;
   readonly port: number;
+  /** Ports of several hosts, one for each, when they differ. */
+  readonly ports?: readonly number[];
   readonly database: string;
   readonly user: string;
   readonly password?: string;
@@ -16,6 +21,13 @@ export interface DatabaseOptions {
   readonly tls?: TlsMode;
   /** PEM file of the authorities to trust. */
   readonly caFile?: string;
+}
+
+/** The places that {@link DatabaseOptions.host} names, in order. */
+export function hostsOf(
+  { host, port, ports }: DatabaseOptions,
+): { readonly host: string; readonly port: number }[] {
+  return host.split(",").map((name, i) => ({ host: name.trim(), port: ports?.[i] ?? port }));
 }
 
 const TLS_MODES: readonly string[] = ["disable", "prefer", "require", "verify-ca", "verify-full"];

@@ -1,6 +1,10 @@
+import { failpoint, isArmed } from "../../base/failpoints.ts";
 import { UnavailableError } from "../errors.ts";
 import { Connection, type Parameter, type Row, type Statement } from "./connection.ts";
 import type { DatabaseOptions } from "./options.ts";
+
+/** Milliseconds of silence after which a server that owes an answer counts as lost. */
+const SILENCE_MS = 20_000;
 
 /** Connections for reads beside the one that writes and the one that listens. */
 const READERS = 3;
@@ -14,8 +18,8 @@ export class Pool {
 
   constructor(options: DatabaseOptions) {
     const readers = Math.max(1, Math.min(READERS, (options.poolSize ?? READERS + 2) - 2));
-    this.#readers = Array.from({ length: readers }, () => new Connection(options));
-    this.#writer = new Connection(options);
+    this.#readers = Array.from({ length: readers }, () => new Connection(options, SILENCE_MS));
+    this.#writer = new Connection(options, SILENCE_MS);
   }
 
   /** The connection on which transactions run. */
@@ -34,11 +38,30 @@ export class Pool {
     }
   }
 
-  /** {@link Connection.transaction}, after all that were asked for before. */
-  transaction(statements: readonly Statement[]): Promise<Row[][]> {
-    const result = this.#transactions.then(() => this.#writer.transaction(statements));
+  /**
+   * Runs statements in one transaction, sent without waiting for each other's answers. Transactions
+   * of one pool run one after the other.
+   * @param name of its failpoints: `name.begin` before anything is sent, `name.commit` when all but
+   * the commit is done, `name.done` once it is committed and nobody knows yet
+   * @returns the rows of each
+   * @throws what the first that failed threw; then nothing was done, unless the connection was lost
+   * around the commit, when nobody knows
+   */
+  transaction(statements: readonly Statement[], name = "transaction"): Promise<Row[][]> {
+    const result = this.#transactions.then(() => this.#run(statements, name));
     this.#transactions = result.catch(() => {});
     return result;
+  }
+
+  async #run(statements: readonly Statement[], name: string): Promise<Row[][]> {
+    await failpoint(`${name}.begin`);
+    const held = isArmed(`${name}.commit`);
+    const rows = await this.#writer.transaction(
+      statements,
+      held ? () => failpoint(`${name}.commit`) : undefined,
+    );
+    await failpoint(`${name}.done`);
+    return rows;
   }
 
   /** Ends all connections, after what was sent. */

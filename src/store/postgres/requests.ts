@@ -35,7 +35,7 @@ export class PostgresRequests {
         [this.#tenant, workspace, command, argument as object],
       ],
       ["select pg_notify($1, $2)", [channel(this.#tenant, workspace), command]],
-    ]) as [[{ request_id: bigint }]];
+    ], "request") as [[{ request_id: bigint }]];
     const key = [this.#tenant, row.request_id];
     const deadline = Date.now() + timeoutSeconds * 1000;
     for (let wait = REPLY_POLL_MS; Date.now() < deadline; wait = Math.min(wait * 1.2, 100)) {
@@ -61,7 +61,7 @@ export class PostgresRequests {
   async #forget(key: readonly (number | bigint)[]): Promise<void> {
     await this.#pool.transaction([
       ["delete from requests where tenant_id = $1 and request_id = $2", key],
-    ]);
+    ], "request-forget");
   }
 
   async serve(
@@ -82,7 +82,7 @@ export class PostgresRequests {
             await this.#pool.transaction([[
               "update requests set reply = $3 where tenant_id = $1 and request_id = $2",
               [this.#tenant, request.id, reply],
-            ]]);
+            ]], "reply");
           }
         } catch {
           // The database is away; what is asked stays in its table until it is back.
