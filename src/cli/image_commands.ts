@@ -5,7 +5,9 @@ import { ancestry } from "../layer/chains.ts";
 import { layerFacts } from "../layer/commands.ts";
 import { resolve } from "../layer/references.ts";
 import { parseCompression } from "../oci/compression.ts";
-import { type ExportFormat, exportImage, type ExportLayer } from "../oci/export.ts";
+import { type ExportFormat, exportImage } from "../oci/export.ts";
+import type { ExportLayer } from "../oci/pack.ts";
+import { parsePlatform } from "../oci/platform.ts";
 import { IMPORT_DEFAULTS, importImage } from "../oci/import.ts";
 import { onWorkspace, printJson, resolveFlushed } from "./layers_session.ts";
 import { type ImageProgress, watchProgress } from "./image_progress.ts";
@@ -18,12 +20,15 @@ interface ExportCommandOptions {
   readonly squash?: boolean;
   readonly since?: string;
   readonly skipUnrepresentable?: boolean;
+  readonly label: Readonly<Record<string, string>>;
+  readonly annotation: Readonly<Record<string, string>>;
 }
 
 interface ImportCommandOptions {
   readonly name?: string;
   readonly prefix: string;
   readonly image?: string;
+  readonly platform?: string;
   readonly switch?: boolean;
   readonly maxBytes: number;
   readonly maxEntries: number;
@@ -50,6 +55,8 @@ export function addImageCommands(program: Command, run: Run): void {
     .option("--squash", "one layer with everything")
     .option("--since <REF>", "only what came after that layer")
     .option("--skip-unrepresentable", "leave out what no image can hold, and list it")
+    .option("--label <KEY=VALUE>", "put a label on the image; may be given again", pair, {})
+    .option("--annotation <KEY=VALUE>", "annotate the manifest; may be given again", pair, {})
     .action((ref: string, options: ExportCommandOptions, command: Command) =>
       run(command, (session) => exportCommand(session, ref, options))
     );
@@ -61,6 +68,7 @@ export function addImageCommands(program: Command, run: Run): void {
     .option("--name <NAME>", "it is a plain tar: make one layer of it, of this name")
     .option("--prefix <TEXT>", "put before the names of the layers", "")
     .option("--image <REF>", "which image, where the archive has several")
+    .option("--platform <OS/ARCH>", "which platform, where the image has several")
     .option("--switch", "put the workspace's head on the image afterwards")
     .option(
       "--max-bytes <N>",
@@ -79,7 +87,18 @@ export function addImageCommands(program: Command, run: Run): void {
     );
 }
 
-function count(value: string): number {
+/** Adds one `key=value` to those before. */
+export function pair(
+  value: string,
+  before: Readonly<Record<string, string>>,
+): Readonly<Record<string, string>> {
+  const at = value.indexOf("=");
+  if (at < 1) throw new InvalidArgumentError("It must be KEY=VALUE.");
+  return { ...before, [value.slice(0, at)]: value.slice(at + 1) };
+}
+
+/** A whole number above 0. */
+export function count(value: string): number {
   const number = Number(value);
   if (!Number.isSafeInteger(number) || number < 1) {
     throw new InvalidArgumentError("It must be a whole number above 0.");
@@ -123,6 +142,7 @@ async function exportCommand(
     leftOut: options.skipUnrepresentable
       ? (path, why) => lefts.push(`left out /${text(path)}: ${why}`)
       : null,
+    notes: { labels: options.label, annotations: options.annotation },
     notice: (message) => console.error(`tarbox: export ${ref}: ${message}`),
   });
   using progress = watchProgress(`export ${ref}`, session.quiet);
@@ -135,14 +155,20 @@ async function exportCommand(
 }
 
 /** The states of a reference's chain, the bottom one first. */
-async function chainOf(session: Session, ref: string): Promise<ExportLayer[]> {
+export async function chainOf(session: Session, ref: string): Promise<ExportLayer[]> {
   const found = await resolveFlushed(session, ref);
   const all = await session.store.layers();
   const sealed = ancestry(all, found.layer?.id ?? found.workspace.base).reverse();
   if (found.layer !== null) return sealed;
   // The time of an unsealed head is that of what it stands on: the same tree, the same digest.
   const createdAt = sealed.at(-1)?.createdAt ?? found.workspace.createdAt;
-  return [...sealed, { name: found.label, message: "", createdAt, point: found.point }];
+  return [...sealed, {
+    name: found.label,
+    message: "",
+    createdAt,
+    point: found.point,
+    sealed: false,
+  }];
 }
 
 /**
@@ -203,6 +229,8 @@ async function importCommand(
     prefix: options.prefix,
     name: options.name ?? null,
     image: options.image ?? null,
+    platform: options.platform === undefined ? null : parsePlatform(options.platform),
+    notice: session.quiet ? () => {} : (message) => console.error(`tarbox: import: ${message}`),
     maxBytes: options.maxBytes,
     maxEntries: options.maxEntries,
   });

@@ -103,6 +103,12 @@ export async function* storedGzip(source: AsyncIterable<Uint8Array>): AsyncGener
 const GZIP_MAGIC = Uint8Array.of(0x1f, 0x8b);
 const ZSTD_MAGIC = Uint8Array.of(0x28, 0xb5, 0x2f, 0xfd);
 
+/** How bytes are packed, told by their first four. */
+export function packingOf(first: Uint8Array): "gzip" | "zstd" | "none" {
+  if (equalBytes(first.subarray(0, 2), GZIP_MAGIC)) return "gzip";
+  return equalBytes(first.subarray(0, 4), ZSTD_MAGIC) ? "zstd" : "none";
+}
+
 /**
  * The unpacked bytes of a stream that is gzip (of any number of members), zstd or neither, told by
  * its first bytes: media types are often wrong.
@@ -132,12 +138,9 @@ export async function* decompress(
       await chunks.return?.();
     }
   })();
-  const transform = equalBytes(magic.subarray(0, 2), GZIP_MAGIC)
-    ? createGunzip()
-    : equalBytes(magic.subarray(0, 4), ZSTD_MAGIC)
-    ? createZstdDecompress()
-    : null;
-  if (transform === null) return yield* whole;
+  const packing = packingOf(magic);
+  if (packing === "none") return yield* whole;
+  const transform = packing === "gzip" ? createGunzip() : createZstdDecompress();
   try {
     yield* through(whole, transform);
   } catch (error) {

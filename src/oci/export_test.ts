@@ -7,7 +7,7 @@ import { BLOCK_SIZE, type LayerRow } from "../store/rows.ts";
 import { packXattrs } from "../store/xattrs.ts";
 import { writeChangeset } from "./changeset.ts";
 import { compress, decompress, storedGzip } from "./compression.ts";
-import { exportImage } from "./export.ts";
+import { exportImage, type ExportOptions } from "./export.ts";
 import { legalReference } from "./image_format.ts";
 import { importImage } from "./import.ts";
 import type { TarEntry } from "./tar_entry.ts";
@@ -194,6 +194,7 @@ Deno.test("more layers than docker takes are squashed from the bottom, and it is
     since: null,
     reference: "n129",
     leftOut: null,
+    notes: { labels: {}, annotations: {} },
     notice: (message) => notices.push(message),
   }));
   assert.match(notices.join(), /130 layers .* lower 6, up to n5,/);
@@ -344,27 +345,27 @@ Deno.test("skopeo copies the archive unchanged, and umoci unpacks the very tree"
 
 Deno.test("an export leaves no temporary file behind, also when it is given up", async () => {
   const directory = await Deno.makeTempDir();
-  const before = Deno.env.get("TMPDIR");
-  Deno.env.set("TMPDIR", directory);
   try {
     const { tree, layers } = await richTree();
-    const bytes = exportImage(tree.store, layers, {
+    const options: ExportOptions = {
       format: "oci",
       compression: "stored",
       squash: false,
       since: null,
       reference: "two",
       leftOut: null,
+      temporary: directory,
+      notes: { labels: {}, annotations: {} },
       notice: () => {},
-    });
+    };
+    const bytes = exportImage(tree.store, layers, options);
     for (let chunks = 0; chunks < 6; chunks++) await bytes.next();
     await bytes.return(undefined);
     tree.file(".wh.x", fromLatin1("x"));
-    await assert.rejects(exportBytes(tree.store, [await tree.seal("three")]));
+    const three = [await tree.seal("three")];
+    await assert.rejects(Array.fromAsync(exportImage(tree.store, three, options)));
     assert.deepEqual([...Deno.readDirSync(directory)], []);
   } finally {
-    if (before === undefined) Deno.env.delete("TMPDIR");
-    else Deno.env.set("TMPDIR", before);
     await Deno.remove(directory, { recursive: true });
   }
 });

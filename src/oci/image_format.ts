@@ -10,6 +10,9 @@ export const NOTE_NAME = "io.tarbox.layer.name";
 export const NOTE_MESSAGE = "io.tarbox.layer.message";
 export const NOTE_CREATED = "io.tarbox.layer.created";
 export const NOTE_REFERENCE = "io.tarbox.reference";
+/** Label of our own in an image's configuration: the name of the checkpoint on top. */
+export const LABEL_LAYER = "io.tarbox.layer.name";
+export const IMAGE_CREATED = "org.opencontainers.image.created";
 export const REF_NAME = "org.opencontainers.image.ref.name";
 
 /** `created_by` of a layer's history begins so; the layer's name follows. */
@@ -20,7 +23,11 @@ export interface Descriptor {
   readonly mediaType: string;
   readonly digest: string;
   readonly size: number;
-  readonly platform?: { readonly architecture?: string; readonly os?: string };
+  readonly platform?: {
+    readonly architecture?: string;
+    readonly os?: string;
+    readonly variant?: string;
+  };
   readonly annotations?: Readonly<Record<string, string>>;
 }
 
@@ -53,6 +60,9 @@ export interface ImageConfig {
   readonly created?: string;
   readonly architecture: string;
   readonly os: string;
+  readonly variant?: string;
+  /** What runs in a container of it: `Env`, `Cmd`, `Labels` and so on. */
+  readonly config?: { readonly [key: string]: unknown };
   readonly rootfs: { readonly type: string; readonly diff_ids: readonly string[] };
   readonly history?: readonly HistoryLine[];
 }

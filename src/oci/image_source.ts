@@ -1,52 +1,34 @@
 import { text } from "../base/bytes.ts";
 import { TarboxError } from "../base/errors.ts";
 import type { Member, Members } from "./archive.ts";
+import { type Descriptor, MEDIA_INDEX } from "./image_format.ts";
 import {
-  CREATED_BY,
-  type Descriptor,
-  type HistoryLine,
-  NOTE_CREATED,
-  NOTE_MESSAGE,
-  NOTE_NAME,
-  NOTE_REFERENCE,
-  REF_NAME,
-} from "./image_format.ts";
-import { asDescriptor, asObject, asStrings, type JsonObject } from "./json.ts";
+  type BlobSource,
+  diffIdsOf,
+  historyOf,
+  type ImageChoice,
+  imageOf,
+  JSON_BYTES_MAX,
+  listOf,
+  type SourceImage,
+  sourceLayer,
+} from "./image_manifest.ts";
+import { asObject, asStrings } from "./json.ts";
 import { Digester } from "./spool.ts";
 
-/** A layer of an image that is to be imported, whose packed bytes were verified. */
-export interface SourceLayer {
-  /** The packed tar. */
-  readonly blob: Member;
-  /** SHA-256 that the unpacked tar must have; null for a plain tar. */
-  readonly diffId: string | null;
-  /** The checkpoint's name where the image tells it. */
-  readonly name: string | null;
-  readonly message: string;
-  /** Null where the image does not tell. */
-  readonly createdAt: Date | null;
-}
-
-/** Documents of an image are small; anything larger is an attack. */
-const JSON_BYTES_MAX = 20 << 20;
-
-/** Indexes in indexes. */
-const NESTING_MAX = 4;
-
 /**
- * The layers of the image in an archive, the bottom one first; size and digest of each document and
- * layer are verified.
+ * The image in an archive or layout directory; size and digest of each document are verified, those
+ * of a layer when it is fetched.
  *
- * @param image Which of several images: its reference; null when there is only one.
  * @throws {TarboxError} when it is no image archive, or is damaged.
  */
-export async function openImage(members: Members, image: string | null): Promise<SourceLayer[]> {
+export async function openImage(members: Members, choice: ImageChoice): Promise<SourceImage> {
   const index = await members.find("index.json");
   if (index !== null && await members.find("oci-layout") !== null) {
-    return await openLayout(members, index, image);
+    return await openLayout(members, index, choice);
   }
   const docker = await members.find("manifest.json");
-  if (docker !== null) return await openDocker(members, docker, image);
+  if (docker !== null) return await openDocker(members, docker, choice);
   throw new TarboxError(
     "this is no image archive: it has neither an OCI layout nor a docker manifest",
     "to import a plain tar as one layer give that a name with --name",
@@ -56,100 +38,28 @@ export async function openImage(members: Members, image: string | null): Promise
 async function openLayout(
   members: Members,
   index: Member,
-  image: string | null,
-): Promise<SourceLayer[]> {
+  choice: ImageChoice,
+): Promise<SourceImage> {
   const layout = asObject(await readJson((await members.find("oci-layout"))!, "oci-layout"));
   if (!String(layout["imageLayoutVersion"]).startsWith("1.")) {
     throw new TarboxError(`the image layout has version ${layout["imageLayoutVersion"]}, not 1.x`);
   }
-  const descriptor = await chooseManifest(members, await readJson(index, "index.json"), image, 0);
-  const manifest = asObject(await readDocument(members, descriptor));
-  const configDescriptor = asDescriptor(manifest["config"]);
-  const config = asObject(await readDocument(members, configDescriptor));
-  const layers = listOf(manifest["layers"]).map(asDescriptor);
-  const diffIds = diffIdsOf(config, layers.length);
-  const history = historyOf(config, layers.length);
-  // A layer's bytes are read once to verify them before anything is written.
-  const out: SourceLayer[] = [];
-  for (const [i, layer] of layers.entries()) {
-    const blob = await verifiedBlob(members, layer, `layer ${i + 1}`);
-    out.push(sourceLayer(blob, diffIds[i]!, history?.[i], layer.annotations ?? {}));
-  }
-  return out;
-}
-
-function sourceLayer(
-  blob: Member,
-  diffId: string,
-  history: HistoryLine | undefined,
-  notes: Readonly<Record<string, string>>,
-): SourceLayer {
-  const line = history?.created_by?.startsWith(CREATED_BY)
-    ? history.created_by.slice(CREATED_BY.length)
-    : null;
-  const created = new Date(notes[NOTE_CREATED] ?? history?.created ?? NaN);
-  return {
-    blob,
-    diffId,
-    name: notes[NOTE_NAME] ?? line,
-    message: notes[NOTE_MESSAGE] ?? history?.comment ?? "",
-    createdAt: Number.isNaN(created.getTime()) ? null : created,
+  const source: BlobSource = {
+    async document(descriptor) {
+      const blob = await findBlob(members, descriptor, descriptor.mediaType);
+      return await readJson(blob, descriptor.mediaType, descriptor.digest);
+    },
+    layer: (descriptor, name) => verifiedBlob(members, descriptor, name),
   };
-}
-
-/** Follows an index to the manifest of this machine's platform. */
-async function chooseManifest(
-  members: Members,
-  document: unknown,
-  image: string | null,
-  depth: number,
-): Promise<Descriptor> {
-  if (depth > NESTING_MAX) throw new TarboxError("the image's indexes are nested too deep");
-  const known = listOf(asObject(document)["manifests"]).filter((value) =>
-    /(manifest|index|manifest\.list)\.v[12]\+json$/.test(String(asObject(value)["mediaType"]))
-  ).map(asDescriptor);
-  const named = image === null
-    ? known
-    : known.filter(({ annotations }) =>
-      annotations?.[NOTE_REFERENCE] === image || annotations?.[REF_NAME] === image
-    );
-  const fitting = named.filter(fitsPlatform);
-  const digests = new Set(fitting.map(({ digest }) => digest));
-  const [chosen] = fitting;
-  if (chosen === undefined) {
-    const has = known.map(({ platform, annotations }) =>
-      annotations?.[REF_NAME] ?? `${platform?.os ?? "?"}/${platform?.architecture ?? "?"}`
-    );
-    throw new TarboxError(
-      `the archive has no image ${image ?? `for linux/${architecture()}`}`,
-      has.length === 0 ? undefined : `it has ${has.join(", ")}`,
-    );
-  }
-  if (digests.size > 1) {
-    const names = fitting.map(({ annotations }) => annotations?.[REF_NAME] ?? "(no name)");
-    throw new TarboxError(
-      `the archive has ${digests.size} images: ${names.join(", ")}`,
-      "say which one with --image",
-    );
-  }
-  if (!/(index|manifest\.list)\.v[12]\+json$/.test(chosen.mediaType)) return chosen;
-  return await chooseManifest(members, await readDocument(members, chosen), null, depth + 1);
-}
-
-function architecture(): string {
-  return Deno.build.arch === "aarch64" ? "arm64" : "amd64";
-}
-
-function fitsPlatform({ platform }: Descriptor): boolean {
-  return platform === undefined ||
-    (platform.os === "linux" && platform.architecture === architecture());
+  const top = { mediaType: MEDIA_INDEX, digest: "", size: index.size };
+  return await imageOf(source, top, await readJson(index, "index.json"), choice);
 }
 
 async function openDocker(
   members: Members,
   docker: Member,
-  image: string | null,
-): Promise<SourceLayer[]> {
+  { image, platform }: ImageChoice,
+): Promise<SourceImage> {
   const images = listOf(await readJson(docker, "manifest.json")).map(asObject);
   const wanted = image === null
     ? images
@@ -168,57 +78,27 @@ async function openDocker(
   const config = asObject(
     await readJson(configMember, configPath, digest === undefined ? null : `sha256:${digest}`),
   );
+  if (platform !== null && config["architecture"] !== platform.architecture) {
+    throw new TarboxError(
+      `the archive's image is for ${config["architecture"]}, not ${platform.architecture}`,
+    );
+  }
   const paths = asStrings(chosen["Layers"]);
   const diffIds = diffIdsOf(config, paths.length);
   const history = historyOf(config, paths.length);
-  const out: SourceLayer[] = [];
-  for (const [i, path] of paths.entries()) {
+  return {
+    config,
     // The diff_id is the digest of the layer here: checked while it is applied.
-    out.push(sourceLayer(await existing(members, path), diffIds[i]!, history?.[i], {}));
-  }
-  return out;
+    layers: paths.map((path, i) =>
+      sourceLayer(() => existing(members, path), null, diffIds[i]!, history?.[i], {})
+    ),
+  };
 }
 
 async function existing(members: Members, path: string): Promise<Member> {
   const member = await members.find(path.replace(/^(\.\/)+/, ""));
   if (member === null) throw new TarboxError(`the archive lacks ${path}`, "it is incomplete");
   return member;
-}
-
-function diffIdsOf(config: JsonObject, layers: number): readonly string[] {
-  const rootfs = asObject(config["rootfs"]);
-  if (rootfs["type"] !== "layers") {
-    throw new TarboxError(`the image's rootfs is of type ${rootfs["type"]}, not layers`);
-  }
-  const ids = asStrings(rootfs["diff_ids"]);
-  if (ids.length !== layers) {
-    throw new TarboxError(`the image has ${layers} layers, but ${ids.length} diff_ids`);
-  }
-  if (layers === 0) throw new TarboxError("the image has no layers");
-  return ids;
-}
-
-/** The history lines of the layers, where there is one for each. */
-function historyOf(config: JsonObject, layers: number): readonly HistoryLine[] | null {
-  if (!Array.isArray(config["history"])) return null;
-  const lines = config["history"].map(asObject).filter((line) => line["empty_layer"] !== true);
-  if (lines.length !== layers) return null;
-  const string = (value: unknown) => typeof value === "string" ? value : undefined;
-  return lines.map((line) => ({
-    created: string(line["created"]),
-    created_by: string(line["created_by"]),
-    comment: string(line["comment"]),
-  }));
-}
-
-function listOf(value: unknown): readonly unknown[] {
-  if (!Array.isArray(value)) throw new TarboxError("the image has a document that is malformed");
-  return value;
-}
-
-async function readDocument(members: Members, descriptor: Descriptor): Promise<unknown> {
-  const blob = await findBlob(members, descriptor, descriptor.mediaType);
-  return await readJson(blob, descriptor.mediaType, descriptor.digest);
 }
 
 async function findBlob(members: Members, descriptor: Descriptor, name: string): Promise<Member> {
@@ -269,6 +149,11 @@ async function readJson(
     at += chunk.length;
   }
   if (digest !== null) checkDigest(name, digester.result().digest, digest);
+  return parseJson(bytes, name);
+}
+
+/** @throws {TarboxError} when bytes are no JSON. */
+export function parseJson(bytes: Uint8Array, name: string): unknown {
   try {
     return JSON.parse(text(bytes));
   } catch {

@@ -2,29 +2,33 @@ import { randomBytes } from "node:crypto";
 import { hex } from "../base/bytes.ts";
 import { nowNanoseconds } from "../base/clock.ts";
 import { TarboxError } from "../base/errors.ts";
-import type { LayerRow, Point, WorkspaceRow } from "../store/rows.ts";
+import { walk } from "../layer/file.ts";
+import type { ChangesetRow, LayerRow, Point, WorkspaceRow } from "../store/rows.ts";
 import { checkName } from "../store/names.ts";
 import type { Store } from "../store/store.ts";
-import { openArchive } from "./archive.ts";
-import { decompress } from "./compression.ts";
-import { checkDigest, openImage, type SourceLayer } from "./image_source.ts";
+import { type Member, openArchive } from "./archive.ts";
+import { decompress, packingOf } from "./compression.ts";
+import { configToKeep } from "./image_documents.ts";
+import type { ImageChoice, SourceImage, SourceLayer } from "./image_manifest.ts";
+import { checkDigest, openImage } from "./image_source.ts";
 import { ImportTree } from "./import_tree.ts";
 import { LineageWriter } from "./lineage_writer.ts";
+import { samePoint } from "./pack.ts";
 import { Digester, fileBytes, withSpool } from "./spool.ts";
 import { readTar } from "./tar_reader.ts";
 
 /** What to take of an archive, under which names, and when to give up. */
-export interface ImportOptions {
+export interface ImportOptions extends ImageChoice {
   /** Put before the names that the image gives its layers. */
   readonly prefix: string;
   /** The source is a plain tar (or packed tar), and this is its layer's name. */
   readonly name: string | null;
-  /** Which image of an archive with several: its reference. */
-  readonly image: string | null;
   /** Unpacked bytes above which an archive counts as a bomb. */
   readonly maxBytes: number;
   /** Files above which an archive counts as a bomb: each takes memory while it is read. */
   readonly maxEntries: number;
+  /** Told of layers that were there already. */
+  readonly notice: (message: string) => void;
 }
 
 /** Limits that no honest image meets. */
@@ -32,8 +36,10 @@ export const IMPORT_DEFAULTS: ImportOptions = {
   prefix: "",
   name: null,
   image: null,
+  platform: null,
   maxBytes: 2 ** 40,
   maxEntries: 20_000_000,
+  notice: () => {},
 };
 
 /**
@@ -41,7 +47,8 @@ export const IMPORT_DEFAULTS: ImportOptions = {
  * or nothing: every digest is verified, and on any failure what was written is removed again.
  *
  * @param source A stream, or the path of an archive or of an image layout directory.
- * @returns The new layers, the bottom one first.
+ * @returns The image's layers, the bottom one first; those that the workspace had already are the
+ * ones it had.
  * @throws {TarboxError} saying what is wrong with the archive, or which layer name is taken.
  */
 export async function importImage(
@@ -51,13 +58,34 @@ export async function importImage(
   options: ImportOptions = IMPORT_DEFAULTS,
 ): Promise<LayerRow[]> {
   return await withSpool(async (spool) => {
-    const layers = options.name === null
-      ? await openImage(await openArchive(source, spool, options.maxBytes), options.image)
-      : [plainLayer(source, options.name)];
-    const names = layerNames(layers, options.prefix);
-    await checkNames(store, workspace, names);
-    return await addLayers(store, workspace, layers, names, options);
+    const image = options.name === null
+      ? await openImage(await openArchive(source, spool, options.maxBytes), options)
+      : { layers: [plainLayer(source, options.name)], config: null };
+    return await importLayers(store, workspace, image, options);
   });
+}
+
+/**
+ * Adds the layers of an image to a workspace, as {@link importImage} does. Layers that the store has
+ * from before, told by their diff_ids from the bottom up, are not fetched.
+ */
+export async function importLayers(
+  store: Store,
+  workspace: WorkspaceRow,
+  image: SourceImage,
+  options: ImportOptions,
+): Promise<LayerRow[]> {
+  const all = await store.layers();
+  const present = await presentStates(store, workspace, all, image.layers);
+  const named = nameLayers(workspace, all, image.layers, present, options.prefix);
+  if (present.length > 0) {
+    options.notice(`${present.length} of ${image.layers.length} layers are there already`);
+  }
+  const fetched: Member[] = [];
+  for (const layer of image.layers.slice(present.length)) fetched.push(await layer.fetch());
+  const made = await addLayers(store, workspace, image, present, named, fetched, options);
+  const byName = new Map(made.map((layer) => [layer.name, layer]));
+  return named.map(({ name, existing }) => existing ?? byName.get(name)!);
 }
 
 /** A tar without an image around it; there is nothing to verify it by. */
@@ -65,21 +93,85 @@ function plainLayer(source: AsyncIterable<Uint8Array> | string, name: string): S
   const open = async function* () {
     yield* typeof source === "string" ? fileBytes(source) : source;
   };
-  return { blob: { size: NaN, open }, diffId: null, name, message: "", createdAt: null };
+  const fetch = async () => ({ size: NaN, open });
+  return { fetch, packed: null, diffId: null, name, message: "", createdAt: null };
 }
 
-/** The names of the layers: the image's own where they are legal, else `layer-N`; each once. */
-function layerNames(layers: readonly SourceLayer[], prefix: string): string[] {
-  const taken = new Set<string>();
-  return layers.map(({ name, diffId }, i) => {
-    const generated = `${prefix}layer-${i + 1}`;
+/**
+ * The states of the image's lower layers that the tenant has: from the bottom up, as long as a layer
+ * is known that came of the same changeset on the same state.
+ */
+async function presentStates(
+  store: Store,
+  workspace: WorkspaceRow,
+  all: readonly LayerRow[],
+  layers: readonly SourceLayer[],
+): Promise<Point[]> {
+  const diffIds = layers.map(({ diffId }) => diffId).filter((diffId) => diffId !== null);
+  const known = await store.changesetsOf([...new Set(diffIds)]);
+  const out: Point[] = [];
+  for (const { diffId } of layers) {
+    const states = known.filter((row) =>
+      row.diffId === diffId && samePoint(row.below, out.at(-1) ?? null)
+    ).map(({ point }) => point);
+    // What no layer names may be reclaimed at any moment.
+    const alive = all.filter((layer) => states.some((point) => samePoint(point, layer.point)));
+    const found = alive.find((layer) => layer.workspace === workspace.id) ?? alive[0];
+    if (found === undefined) break;
+    out.push(found.point);
+  }
+  return out;
+}
+
+/** A layer of an image: the name that it gets, or the layer of the workspace that it is. */
+interface NamedLayer {
+  readonly name: string;
+  readonly existing: LayerRow | null;
+}
+
+/**
+ * The names of the layers: the image's own where they are legal, else a free `layer-N`; each once.
+ *
+ * @throws {TarboxError} when a name is taken by a layer that is another.
+ */
+function nameLayers(
+  workspace: WorkspaceRow,
+  all: readonly LayerRow[],
+  layers: readonly SourceLayer[],
+  present: readonly Point[],
+  prefix: string,
+): NamedLayer[] {
+  const own = new Map(
+    all.filter((layer) => layer.workspace === workspace.id).map((layer) => [layer.name, layer]),
+  );
+  const used = new Set<string>();
+  return layers.map(({ name, diffId }, i): NamedLayer => {
     // The name of a plain tar was typed by somebody, who wants to hear that it is not legal.
     const usable = name !== null && (diffId === null || isName(prefix + name));
-    const wanted = usable ? prefix + name : generated;
+    const wanted = usable ? prefix + name : `${prefix}layer-${i + 1}`;
+    const point = present[i];
+    const existing = point === undefined
+      ? undefined
+      : [...own.values()].find((layer) =>
+        samePoint(layer.point, point) && (!usable || layer.name === wanted) && !used.has(layer.name)
+      );
+    if (existing !== undefined) {
+      used.add(existing.name);
+      return { name: existing.name, existing };
+    }
     let unique = wanted;
-    for (let n = 2; taken.has(unique); n++) unique = `${wanted}-${n}`;
-    taken.add(unique);
-    return unique;
+    for (let n = 2; used.has(unique) || (!usable && own.has(unique)); n++) {
+      unique = `${wanted}-${n}`;
+    }
+    checkName("layer", unique);
+    if (own.has(unique)) {
+      throw new TarboxError(
+        `import: workspace ${workspace.name} has a layer ${unique} already`,
+        "give the new ones other names with --prefix, or import into another --workspace",
+      );
+    }
+    used.add(unique);
+    return { name: unique, existing: null };
   });
 }
 
@@ -92,75 +184,109 @@ function isName(name: string): boolean {
   }
 }
 
-async function checkNames(
-  store: Store,
-  workspace: WorkspaceRow,
-  names: readonly string[],
-): Promise<void> {
-  for (const name of names) checkName("layer", name);
-  const wanted = new Set(names);
-  const taken = (await store.layers()).find((layer) =>
-    layer.workspace === workspace.id && wanted.has(layer.name)
-  );
-  if (taken === undefined) return;
-  throw new TarboxError(
-    `import: workspace ${workspace.name} has a layer ${taken.name} already`,
-    "give the new ones other names with --prefix, or import into another --workspace",
-  );
-}
-
 async function addLayers(
   store: Store,
   workspace: WorkspaceRow,
-  layers: readonly SourceLayer[],
-  names: readonly string[],
+  image: SourceImage,
+  present: readonly Point[],
+  named: readonly NamedLayer[],
+  fetched: readonly Member[],
   options: ImportOptions,
 ): Promise<LayerRow[]> {
-  const first = await store.openLineage(null);
-  const next = await store.counters(first.lineage);
-  const writer = new LineageWriter(store, first, {
-    nextInode: Math.max(2, next.nextInode),
-    nextCookie: Math.max(1, next.nextCookie),
-  });
+  const below = present.at(-1) ?? null;
+  const points = [...present];
+  const changesets: ChangesetRow[] = [];
+  const now = nowNanoseconds();
+  const lineages: number[] = [];
+  let writer: LineageWriter | null = null;
   try {
-    const now = nowNanoseconds();
-    const tree = new ImportTree(writer, now);
-    const bounds = new Bounds(options);
-    const points: Point[] = [];
-    for (const [i, layer] of layers.entries()) {
-      const time = layer.createdAt === null ? now : BigInt(layer.createdAt.getTime()) * 1_000_000n;
-      const name = layer.diffId === null ? "the archive" : `layer ${i + 1} (${names[i]})`;
-      tree.beginLayer(name, time, layer.diffId === null);
-      await applyLayer(tree, layer, name, bounds);
-      points.push(await writer.advance());
+    if (fetched.length > 0) {
+      const first = await store.openLineage(below);
+      lineages.push(first.lineage);
+      const next = await store.counters(first.lineage);
+      writer = new LineageWriter(store, first, {
+        nextInode: Math.max(2, next.nextInode),
+        nextCookie: Math.max(1, next.nextCookie),
+      });
+      const tree = below === null
+        ? ImportTree.empty(writer, now)
+        : await ImportTree.standingOn(writer, now, walk(store, await store.chain(below)));
+      const bounds = new Bounds(options);
+      for (const [i, blob] of fetched.entries()) {
+        const at = present.length + i;
+        const layer = image.layers[at]!;
+        const time = layer.createdAt === null
+          ? now
+          : BigInt(layer.createdAt.getTime()) * 1_000_000n;
+        const name = layer.diffId === null ? "the archive" : `layer ${at + 1} (${named[at]!.name})`;
+        tree.beginLayer(name, time, layer.diffId === null);
+        const packing = await applyLayer(tree, layer, blob, name, bounds);
+        points.push(await writer.advance());
+        if (layer.diffId !== null) {
+          changesets.push({
+            below: points.at(-2) ?? null,
+            point: points.at(-1)!,
+            diffId: layer.diffId,
+            packing,
+            // Docker's archives tell the digest of the unpacked tar alone.
+            ...layer.packed ?? { digest: packing === "none" ? layer.diffId : "", size: blob.size },
+            repositories: [],
+          });
+        }
+      }
     }
-    const uids = layers.map(() => hex(randomBytes(16)));
-    return await store.publish(
-      workspace.id,
-      layers.map(({ message, createdAt }, i) => ({
-        uid: uids[i]!,
-        name: names[i]!,
-        message,
-        createdAt: createdAt ?? new Date(Number(now / 1_000_000n)),
-        point: points[i]!,
-        parent: uids[i - 1] ?? null,
-      })),
-    );
+    return await publishLayers(store, workspace, image, points, named, changesets, now);
   } catch (error) {
-    await writer.settle();
-    await store.discardLineages([first.lineage]);
+    await writer?.settle();
+    if (lineages.length > 0) await store.discardLineages(lineages);
     throw error;
   }
+}
+
+/** Gives the states names that were not there; what is known of them as images goes with them. */
+async function publishLayers(
+  store: Store,
+  workspace: WorkspaceRow,
+  { layers, config }: SourceImage,
+  points: readonly Point[],
+  named: readonly NamedLayer[],
+  changesets: readonly ChangesetRow[],
+  now: bigint,
+): Promise<LayerRow[]> {
+  const uids = named.map(({ existing }) => existing?.uid ?? hex(randomBytes(16)));
+  const fresh = layers.flatMap(({ message, createdAt }, i) =>
+    named[i]!.existing !== null ? [] : [{
+      uid: uids[i]!,
+      name: named[i]!.name,
+      message,
+      createdAt: createdAt ?? new Date(Number(now / 1_000_000n)),
+      point: points[i]!,
+      parent: uids[i - 1] ?? null,
+    }]
+  );
+  // Before the names are there, so that whoever sees them finds all of it.
+  if (changesets.length > 0) await store.noteChangesets(changesets);
+  const keep = configToKeep(config);
+  if (keep !== null) await store.noteImageConfig(points.at(-1)!, keep);
+  return fresh.length === 0 ? [] : await store.publish(workspace.id, fresh);
 }
 
 async function applyLayer(
   tree: ImportTree,
   layer: SourceLayer,
+  blob: Member,
   name: string,
   bounds: Bounds,
-): Promise<void> {
+): Promise<string> {
   const digester = new Digester();
-  const tar = digester.of(bounds.bytes(decompress(layer.blob.open(), name)));
+  let packing = "";
+  const packed = (async function* () {
+    for await (const chunk of blob.open()) {
+      if (packing === "") packing = packingOf(chunk);
+      yield chunk;
+    }
+  })();
+  const tar = digester.of(bounds.bytes(decompress(packed, name)));
   try {
     // A digest vouches for every byte of an image's layer; a plain tar has only its end mark.
     const endMark = layer.diffId === null;
@@ -175,6 +301,7 @@ async function applyLayer(
   if (layer.diffId !== null) {
     checkDigest(`${name}, unpacked,`, digester.result().digest, layer.diffId);
   }
+  return packing;
 }
 
 /** Counts what an archive unpacks to, over all its layers. */

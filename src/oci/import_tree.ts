@@ -44,7 +44,7 @@ export class ImportTree {
   /**
    * @param now Change and birth time of everything, in nanoseconds; a tar tells neither.
    */
-  constructor(private readonly writer: LineageWriter, private readonly now: bigint) {
+  private constructor(private readonly writer: LineageWriter, private readonly now: bigint) {
     this.#root = {
       name: "",
       parent: null,
@@ -53,7 +53,44 @@ export class ImportTree {
       entry: -1,
       inner: -1,
     };
-    writer.putInode(this.#root.row);
+  }
+
+  /** A tree that continues one that is there: `entries` is all of it, the root first. */
+  static async standingOn(
+    writer: LineageWriter,
+    now: bigint,
+    entries: AsyncIterable<{ readonly path: Uint8Array; readonly inode: InodeRow }>,
+  ): Promise<ImportTree> {
+    const tree = new ImportTree(writer, now);
+    const directories = new Map<ImagePath, Node>([["", tree.#root]]);
+    const linked = new Map<number, Node>();
+    for await (const { path: absolute, inode: row } of entries) {
+      const path = latin1(absolute).slice(1);
+      if (path === "") {
+        tree.#root.row = row;
+        continue;
+      }
+      const parent = directories.get(parentPath(path))!;
+      const children = isDirectory(row.mode) ? new Map<string, Node>() : null;
+      const node: Node = { name: baseName(path), parent, row, children, entry: -1, inner: -1 };
+      parent.children!.set(node.name, node);
+      if (children !== null) {
+        directories.set(path, node);
+        continue;
+      }
+      if (row.nlink < 2) continue;
+      const first = linked.get(row.inode);
+      if (first === undefined) linked.set(row.inode, node);
+      else tree.#links.set(row.inode, (tree.#links.get(row.inode) ?? new Set([first])).add(node));
+    }
+    return tree;
+  }
+
+  /** An empty tree, whose root is handed to the writer. */
+  static empty(writer: LineageWriter, now: bigint): ImportTree {
+    const tree = new ImportTree(writer, now);
+    writer.putInode(tree.#root.row);
+    return tree;
   }
 
   /**

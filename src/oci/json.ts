@@ -47,6 +47,7 @@ export function asDescriptor(value: unknown): Descriptor {
     platform: machine === undefined ? undefined : {
       os: String(machine["os"]),
       architecture: String(machine["architecture"]),
+      variant: typeof machine["variant"] === "string" ? machine["variant"] : undefined,
     },
   };
 }

@@ -16,7 +16,8 @@ import {
 } from "../store/rows.ts";
 import type { Store } from "../store/store.ts";
 import type { ExportFormat } from "./export.ts";
-import { exportImage, type ExportLayer } from "./export.ts";
+import { exportImage } from "./export.ts";
+import type { ExportLayer } from "./pack.ts";
 import type { Compression } from "./compression.ts";
 import { baseName, type ImagePath, parentPath } from "./paths.ts";
 
@@ -257,6 +258,7 @@ export async function exportBytes(
     since: options.since ?? null,
     reference: layers.at(-1)!.name,
     leftOut: null,
+    notes: { labels: {}, annotations: {} },
     notice: () => {},
   });
   for await (const chunk of bytes) parts.push(chunk.slice());

@@ -153,3 +153,23 @@ export interface ChangedKeys {
   readonly inodes: readonly number[];
   readonly dentries: readonly { readonly parent: number; readonly name: Uint8Array }[];
 }
+
+/**
+ * What is known of the tar that leads from one sealed state to another: an import applied it, or an
+ * export wrote it. Sealed states never change, so this stays true.
+ */
+export interface ChangesetRow {
+  /** The state that it is applied to; null: the empty tree. */
+  readonly below: Point | null;
+  /** The state that it gives. */
+  readonly point: Point;
+  /** `sha256:` and hexadecimal, of the tar as it is (OCI image spec, "Layer DiffID"). */
+  readonly diffId: string;
+  /** How it was packed: `stored`, `gzip`, `zstd` or `none`. */
+  readonly packing: string;
+  /** `sha256:` and hexadecimal of the packed tar, and its size in bytes. */
+  readonly digest: string;
+  readonly size: number;
+  /** Registry repositories that have the packed tar, as `host/name`. */
+  readonly repositories: readonly string[];
+}

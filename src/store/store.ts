@@ -3,6 +3,7 @@ import type {
   BlockRow,
   Chain,
   ChangedKeys,
+  ChangesetRow,
   DentryRow,
   Entry,
   Holder,
@@ -166,8 +167,24 @@ export interface Requests {
   ): Promise<() => Promise<void>>;
 }
 
+/** What is known of sealed states as container images. Nothing here is needed to read a tree. */
+export interface Images {
+  /** What leads to any of these states. */
+  changesetsTo(points: readonly Point[]): Promise<ChangesetRow[]>;
+  /** What has one of these digests of its unpacked tar. */
+  changesetsOf(diffIds: readonly string[]): Promise<ChangesetRow[]>;
+  /** Notes changesets; repositories are added to those that are known. */
+  noteChangesets(rows: readonly ChangesetRow[]): Promise<void>;
+  /** Configurations of the images that ended at these states. */
+  imageConfigs(
+    points: readonly Point[],
+  ): Promise<{ readonly point: Point; readonly config: unknown }[]>;
+  /** Notes the configuration (JSON) of the image that ends at a state, in place of an older one. */
+  noteImageConfig(point: Point, config: unknown): Promise<void>;
+}
+
 /** One tenant's store. */
-export interface Store extends Reader, Catalog, Requests {
+export interface Store extends Reader, Catalog, Requests, Images {
   readonly tenant: string;
   close(): Promise<void>;
 }

@@ -1,5 +1,13 @@
 import { TarboxError } from "../../base/errors.ts";
-import type { Chain, ChangedKeys, DentryRow, Entry, InodeRow, Point } from "../rows.ts";
+import type {
+  Chain,
+  ChangedKeys,
+  ChangesetRow,
+  DentryRow,
+  Entry,
+  InodeRow,
+  Point,
+} from "../rows.ts";
 import type { BlockRow } from "../rows.ts";
 import type { Reply, Request, Store } from "../store.ts";
 import { PostgresCatalog } from "./catalog.ts";
@@ -7,6 +15,7 @@ import { checkSchema } from "./init.ts";
 import type { DatabaseOptions } from "./options.ts";
 import { Pool } from "./pool.ts";
 import { Reading } from "./reading.ts";
+import { PostgresImages } from "./images.ts";
 import { PostgresRequests } from "./requests.ts";
 
 /**
@@ -33,11 +42,13 @@ class PostgresStore extends PostgresCatalog implements Store {
   readonly #pool: Pool;
   readonly #reading: Reading;
   readonly #requests: PostgresRequests;
+  readonly #images: PostgresImages;
 
   constructor(readonly tenant: string, id: number, pool: Pool, options: DatabaseOptions) {
     super(id, pool);
     this.#pool = pool;
     this.#reading = new Reading(id, (text, parameters) => pool.read(text, parameters));
+    this.#images = new PostgresImages(id, pool);
     this.#requests = new PostgresRequests(id, pool, options);
   }
 
@@ -95,6 +106,26 @@ class PostgresStore extends PostgresCatalog implements Store {
     handle: (request: Request) => Promise<Reply>,
   ): Promise<() => Promise<void>> {
     return this.#requests.serve(workspace, handle);
+  }
+
+  changesetsTo(points: readonly Point[]): Promise<ChangesetRow[]> {
+    return this.#images.changesetsTo(points);
+  }
+
+  changesetsOf(diffIds: readonly string[]): Promise<ChangesetRow[]> {
+    return this.#images.changesetsOf(diffIds);
+  }
+
+  noteChangesets(rows: readonly ChangesetRow[]): Promise<void> {
+    return this.#images.noteChangesets(rows);
+  }
+
+  imageConfigs(points: readonly Point[]): Promise<{ point: Point; config: unknown }[]> {
+    return this.#images.imageConfigs(points);
+  }
+
+  noteImageConfig(point: Point, config: unknown): Promise<void> {
+    return this.#images.noteImageConfig(point, config);
   }
 
   close(): Promise<void> {
