@@ -24,6 +24,8 @@ function decodeSetattr(cursor: RequestCursor): AttributeChange {
   const input = cursor.struct(SETATTR_IN);
   const valid = input.u32(SETATTR_IN.valid);
   const has = (flag: number) => (valid & flag) !== 0;
+  // chown(2) of neither owner nor group comes with nothing to change, and clears the bits as well.
+  const nothing = (valid & ~(protocol.FATTR_FH | protocol.FATTR_LOCKOWNER)) === 0;
   const atime = changedTime(
     input,
     { set: protocol.FATTR_ATIME, now: protocol.FATTR_ATIME_NOW },
@@ -48,7 +50,7 @@ function decodeSetattr(cursor: RequestCursor): AttributeChange {
     ...(has(protocol.FATTR_GID) && { gid: input.u32(SETATTR_IN.gid) }),
     ...(has(protocol.FATTR_SIZE) && { size: input.u64(SETATTR_IN.size) }),
     ...(has(protocol.FATTR_FH) && { handle: input.u64(SETATTR_IN.fh) }),
-    ...(has(protocol.FATTR_KILL_SUIDGID) && { killPrivileges: true }),
+    ...((has(protocol.FATTR_KILL_SUIDGID) || nothing) && { killPrivileges: true }),
     ...(atime !== undefined && { atime }),
     ...(mtime !== undefined && { mtime }),
     ...(ctime !== undefined && ctime !== "now" && { ctime }),
@@ -102,16 +104,19 @@ export const ATTRIBUTE_OPERATIONS: readonly Operation[] = [
     opcode.SETXATTR,
     "setxattr",
     (cursor, control) => {
+      const { longSetxattr } = control;
       const input = cursor.struct(
-        control.longSetxattr ? protocol.SETXATTR_IN : protocol.SETXATTR_IN_COMPAT,
+        longSetxattr ? protocol.SETXATTR_IN : protocol.SETXATTR_IN_COMPAT,
       );
+      const more = longSetxattr ? input.u32(protocol.SETXATTR_IN.setxattr_flags) : 0;
+      const killSetgid = (more & protocol.FUSE_SETXATTR_ACL_KILL_SGID) !== 0;
       const name = cursor.name();
       // Copied: the value outlives the request.
       const value = cursor.data(input.u32(protocol.SETXATTR_IN.size)).slice();
-      return { name, value, flags: input.u32(protocol.SETXATTR_IN.flags) };
+      return { name, value, flags: input.u32(protocol.SETXATTR_IN.flags), killSetgid };
     },
-    ({ fileSystem, context, inode }, { name, value, flags }) => {
-      fileSystem.setxattr(context, inode, name, value, flags);
+    ({ fileSystem, context, inode }, { name, value, flags, killSetgid }) => {
+      fileSystem.setxattr(context, inode, name, value, flags, killSetgid);
       return EMPTY;
     },
   ),

@@ -29,6 +29,33 @@ export function parseDying(text: string): boolean {
   return false;
 }
 
+/** Effective capabilities in the text of `/proc/PID/status`, one bit for each. */
+export function parseCapabilities(text: string): bigint {
+  const mask = /^CapEff:\s*([0-9a-f]+)$/m.exec(text)?.[1];
+  return mask === undefined ? 0n : BigInt(`0x${mask}`);
+}
+
+function userNamespace(pid: number | "self"): string | null {
+  try {
+    return Deno.readLinkSync(`/proc/${pid}/ns/user`);
+  } catch {
+    return null;
+  }
+}
+
+/**
+ * Whether the thread has a capability. That of another user namespace counts for nothing here. What
+ * cannot be read is what root has and others have not.
+ */
+export function callerCapable(pid: number, uid: number, capability: number): boolean {
+  const text = status(pid);
+  if (text === null) return uid === 0;
+  if ((parseCapabilities(text) >> BigInt(capability) & 1n) === 0n) return false;
+  if (uid === 0) return true;
+  const own = userNamespace("self");
+  return own !== null && userNamespace(pid) === own;
+}
+
 /** Supplementary groups of the thread; none when they cannot be read. */
 export function callerGroups(pid: number): readonly number[] {
   const text = status(pid);

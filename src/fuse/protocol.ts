@@ -137,6 +137,7 @@ export const FATTR_MTIME = 1 << 5;
 export const FATTR_FH = 1 << 6;
 export const FATTR_ATIME_NOW = 1 << 7;
 export const FATTR_MTIME_NOW = 1 << 8;
+export const FATTR_LOCKOWNER = 1 << 9;
 export const FATTR_CTIME = 1 << 10;
 export const FATTR_KILL_SUIDGID = 1 << 11;
 
@@ -336,6 +337,8 @@ export const STATFS_OUT = {
 export const FSYNC_IN = { bytes: 16, fh: 0, fsync_flags: 8 } as const;
 /** With FUSE_SETXATTR_EXT; without it only the first 8 bytes are there. */
 export const SETXATTR_IN = { bytes: 16, size: 0, flags: 4, setxattr_flags: 8 } as const;
+/** Bit of `setxattr_flags`: setgid is to go with this access list. */
+export const FUSE_SETXATTR_ACL_KILL_SGID = 1 << 0;
 export const SETXATTR_IN_COMPAT = { bytes: 8, size: 0, flags: 4 } as const;
 export const GETXATTR_IN = { bytes: 8, size: 0 } as const;
 export const GETXATTR_OUT = { bytes: 8, size: 0 } as const;

@@ -3,7 +3,7 @@ import { FsError, InvariantError } from "../base/errors.ts";
 import { nowNanoseconds } from "../base/clock.ts";
 import type { Context, FileSystem } from "../vfs/operations.ts";
 import { Suspension, type Wait } from "../vfs/suspension.ts";
-import { callerDying, callerGroups } from "./caller.ts";
+import { callerCapable, callerDying, callerGroups } from "./caller.ts";
 import { agree, type Agreement, initOut } from "./negotiate.ts";
 import type { Call, Control, InitOffer, Operation } from "./operation.ts";
 import { FUSE_INT_REQ_BIT, initFlag, opcode } from "./protocol.ts";
@@ -258,5 +258,11 @@ function mayInterrupt({ wait, operation, header }: Request): boolean {
 function contextOf(header: RequestHeader): Context {
   const { uid, gid, pid } = header;
   let groups: readonly number[] | null = null;
-  return { uid, gid, pid, groups: () => groups ??= callerGroups(pid) };
+  return {
+    uid,
+    gid,
+    pid,
+    groups: () => groups ??= callerGroups(pid),
+    capable: (capability) => callerCapable(pid, uid, capability),
+  };
 }

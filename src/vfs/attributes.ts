@@ -1,14 +1,14 @@
 /** What stat(2), chmod(2), chown(2), utimensat(2) and truncate(2) see and change. */
 import { EINVAL, EISDIR } from "../base/errno.ts";
 import { FsError } from "../base/errors.ts";
-import { isRegular, S_IFMT, S_ISGID } from "../base/modes.ts";
+import { isRegular, S_IFMT } from "../base/modes.ts";
 import type { InodeRow } from "../store/rows.ts";
 import { ACL_ACCESS, chmodAcl } from "./acl.ts";
 import { withXattr, xattrOf } from "./extended.ts";
-import { truncateFile, withoutPrivileges } from "./file_io.ts";
-import { isMember } from "./namespace.ts";
+import { truncateFile } from "./file_io.ts";
 import type { Node } from "./node.ts";
 import type { AttributeChange, Attributes, Context } from "./operations.ts";
+import { withoutPrivileges } from "./privileges.ts";
 import type { Tree } from "./tree.ts";
 
 /** The kernel may keep attributes and names: this mount alone changes them. */
@@ -43,7 +43,7 @@ export function setAttributes(
   if (change.size !== undefined) {
     if (node.children !== null) throw new FsError(EISDIR);
     if (!isRegular(node.row.mode)) throw new FsError(EINVAL);
-    truncateFile(tree, node, change.size, change.killPrivileges ?? false);
+    truncateFile(tree, node, change.size);
   } else {
     tree.admit();
   }
@@ -53,14 +53,11 @@ export function setAttributes(
   if (change.uid !== undefined || change.gid !== undefined) {
     next.uid = change.uid ?? node.row.uid;
     next.gid = change.gid ?? node.row.gid;
-    // man 2 chown: an executable loses both bits when anyone but root changes its owner; Linux
-    // clears them for root, too.
-    if (node.children === null) mode = withoutPrivileges(mode);
   }
-  if (change.killPrivileges && node.children === null) mode = withoutPrivileges(mode);
+  if (change.killPrivileges && node.children === null) mode = withoutPrivileges(context, node.row);
   if (change.mode !== undefined) {
+    // The kernel has taken setgid out where the caller may not have it.
     mode = (node.row.mode & S_IFMT) | (change.mode & 0o7777);
-    if (node.children === null && !isMember(context, next.gid ?? node.row.gid)) mode &= ~S_ISGID;
     const acl = xattrOf(node, ACL_ACCESS);
     if (acl !== null) next.xattrs = withXattr(node.row.xattrs, ACL_ACCESS, chmodAcl(acl, mode));
   }

@@ -28,7 +28,7 @@ function setUp() {
     return BATCH;
   }
   const journal = new Journal(source satisfies DirtySource, () => {}, { hardBytes: 100 });
-  const context: Context = { uid: 0, gid: 0, pid: 1, groups: () => [] };
+  const context: Context = { uid: 0, gid: 0, pid: 1, groups: () => [], capable: () => true };
   return { source, journal, gate: new CommitGate(journal), context };
 }
 

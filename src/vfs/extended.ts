@@ -1,13 +1,28 @@
 /** Extended attributes of inodes (man 7 xattr). */
 import { latin1, utf8 } from "../base/bytes.ts";
-import { E2BIG, EEXIST, ENODATA, ENOSPC, EOPNOTSUPP, EPERM, ERANGE } from "../base/errno.ts";
+import {
+  E2BIG,
+  EACCES,
+  EEXIST,
+  EINVAL,
+  ENODATA,
+  ENOSPC,
+  EOPNOTSUPP,
+  EPERM,
+  ERANGE,
+} from "../base/errno.ts";
 import { FsError } from "../base/errors.ts";
-import { isDirectory, isRegular } from "../base/modes.ts";
+import { isDirectory, isRegular, isSymlink, S_ISGID } from "../base/modes.ts";
 import { packXattrs, unpackXattrs, type Xattr } from "../store/xattrs.ts";
 import { ACL_ACCESS, ACL_DEFAULT, checkDefaultAcl, setAccessAcl } from "./acl.ts";
 import type { Node } from "./node.ts";
 import type { Context } from "./operations.ts";
 import type { Tree } from "./tree.ts";
+
+/** Capability that `trusted.` attributes need (man 7 capabilities). */
+const CAP_SYS_ADMIN = 21;
+
+const NAMESPACES = ["user.", "trusted.", "security."];
 
 const CREATE = 1;
 const REPLACE = 2;
@@ -34,23 +49,36 @@ export function withXattr(
   return packXattrs(kept);
 }
 
-/** Who may use an attribute of this name on this inode. @throws {FsError} EPERM, EOPNOTSUPP */
+/**
+ * Who may use an attribute of this name on this inode. The kernel asks the same before (xattr(7)),
+ * but for the names themselves.
+ * @throws {FsError} EPERM, ENODATA, EINVAL, EOPNOTSUPP
+ */
 function checkName(context: Context, node: Node, name: string, write: boolean): void {
-  if (name.startsWith("user.")) {
-    if (isRegular(node.row.mode) || isDirectory(node.row.mode)) return;
-    throw new FsError(write ? EPERM : ENODATA);
-  }
-  if (name.startsWith("trusted.")) {
-    if (context.uid !== 0) throw new FsError(write ? EPERM : ENODATA);
+  const prefix = NAMESPACES.find((candidate) => name.startsWith(candidate));
+  if (prefix !== undefined) {
+    if (name === prefix) throw new FsError(EINVAL);
+    const { mode } = node.row;
+    const may = prefix === "user."
+      ? isRegular(mode) || isDirectory(mode)
+      : prefix === "security." || context.capable(CAP_SYS_ADMIN);
+    if (!may) throw new FsError(write ? EPERM : ENODATA);
     return;
   }
-  if (name.startsWith("security.")) return;
-  if (name === ACL_ACCESS) return;
-  if (name === ACL_DEFAULT) {
-    if (write && !isDirectory(node.row.mode)) throw new FsError(EPERM);
+  if (name === ACL_ACCESS || name === ACL_DEFAULT) {
+    if (isSymlink(node.row.mode)) throw new FsError(EOPNOTSUPP);
+    if (name === ACL_DEFAULT && write && !isDirectory(node.row.mode)) throw new FsError(EACCES);
     return;
   }
   throw new FsError(EOPNOTSUPP);
+}
+
+/** How to set an attribute. */
+export interface SetXattrOptions {
+  /** XATTR_CREATE, XATTR_REPLACE. */
+  readonly flags: number;
+  /** An access list takes setgid away: who sets it is not of the file's group. */
+  readonly killSetgid: boolean;
 }
 
 /** setxattr(2). */
@@ -60,19 +88,23 @@ export function setXattr(
   node: Node,
   nameBytes: Uint8Array,
   value: Uint8Array,
-  flags: number,
+  { flags, killSetgid }: SetXattrOptions,
 ): void {
   const name = latin1(nameBytes);
   checkName(context, node, name, true);
   if (nameBytes.length > NAME_MAX) throw new FsError(ERANGE);
   if (value.length > VALUE_MAX) throw new FsError(E2BIG);
   const present = xattrOf(node, name) !== null;
-  if (flags === CREATE && present) throw new FsError(EEXIST);
-  if (flags === REPLACE && !present) throw new FsError(ENODATA);
+  if ((flags & REPLACE) !== 0 && !present) throw new FsError(ENODATA);
+  if ((flags & CREATE) !== 0 && present) throw new FsError(EEXIST);
   let { mode } = node.row;
   let stored: Uint8Array | null = value.slice();
-  if (name === ACL_ACCESS) ({ acl: stored, mode } = setAccessAcl(value, mode));
-  else if (name === ACL_DEFAULT) stored = checkDefaultAcl(value);
+  if (name === ACL_ACCESS) {
+    ({ acl: stored, mode } = setAccessAcl(value, mode));
+    if (killSetgid) mode &= ~S_ISGID;
+  } else if (name === ACL_DEFAULT) {
+    stored = checkDefaultAcl(value);
+  }
   const others = unpackXattrs(node.row.xattrs).filter((xattr) => latin1(xattr.name) !== name);
   const all = stored === null ? others : [...others, { name: nameBytes.slice(), value: stored }];
   const xattrs = packXattrs(all);
@@ -93,7 +125,7 @@ export function getXattr(context: Context, node: Node, nameBytes: Uint8Array): U
 /** listxattr(2). */
 export function listXattrs(context: Context, node: Node): Uint8Array[] {
   return unpackXattrs(node.row.xattrs).map(({ name }) => name)
-    .filter((name) => context.uid === 0 || !latin1(name).startsWith("trusted."));
+    .filter((name) => !latin1(name).startsWith("trusted.") || context.capable(CAP_SYS_ADMIN));
 }
 
 /** removexattr(2). */

@@ -1,11 +1,11 @@
 /**
  * Data operations on one open regular file: size, times and allocation of its inode with the bytes of
- * its blocks. Access and handles were checked by the caller. As everything in the tree: check, demand
- * (suspend), ask for admission, and only then change, so that nothing is ever done by half.
+ * its blocks. Access and handles were checked by the caller, who also takes setuid and setgid away
+ * afterwards (`privileges.ts`). As everything in the tree: check, demand (suspend), ask for admission,
+ * and only then change, so that nothing is ever done by half.
  */
 import { EFBIG, EINVAL, EOPNOTSUPP } from "../base/errno.ts";
 import { FsError, invariant } from "../base/errors.ts";
-import { S_ISGID, S_ISUID } from "../base/modes.ts";
 import { BLOCK_SIZE, type InodeRow } from "../store/rows.ts";
 import type { FileData } from "./file_data.ts";
 import {
@@ -53,7 +53,6 @@ export function readFile(node: RegularFile, offset: number, size: number): Uint8
 
 /**
  * Writes all of `data`, which is only valid during the call; beyond the end it leaves a hole.
- * `killPrivileges`: clears setuid, and setgid where the group may execute.
  * @throws {FsError} EFBIG beyond the size that files may have; then nothing is written.
  */
 export function writeFile<F extends RegularFile>(
@@ -61,7 +60,6 @@ export function writeFile<F extends RegularFile>(
   node: F,
   offset: number,
   data: Uint8Array,
-  killPrivileges: boolean,
 ): number {
   const end = offset + data.length;
   if (end > host.maxFileSize) throw new FsError(EFBIG);
@@ -69,7 +67,7 @@ export function writeFile<F extends RegularFile>(
   demandWrite(fileOf(node), offset, end);
   host.admit(data.length);
   writeRange(fileOf(node), offset, data);
-  update(host, node, Math.max(node.row.size, end), killPrivileges);
+  update(host, node, Math.max(node.row.size, end));
   return data.length;
 }
 
@@ -82,7 +80,6 @@ export function truncateFile<F extends RegularFile>(
   host: FileHost<F>,
   node: F,
   size: number,
-  killPrivileges: boolean,
 ): void {
   if (size > host.maxFileSize) throw new FsError(EFBIG);
   fileOf(node).demandMap();
@@ -90,7 +87,7 @@ export function truncateFile<F extends RegularFile>(
   if (size < old) demandWrite(fileOf(node), size, old);
   host.admit(size < old && size % BLOCK_SIZE !== 0 ? BLOCK_SIZE : 0);
   zeroRange(fileOf(node), size, old);
-  update(host, node, size, killPrivileges);
+  update(host, node, size);
 }
 
 /**
@@ -105,7 +102,6 @@ export function allocateFile<F extends RegularFile>(
   mode: number,
   offset: number,
   length: number,
-  killPrivileges: boolean,
 ): void {
   const keepSize = (mode & FALLOC_FL_KEEP_SIZE) !== 0;
   const kind = mode & ~FALLOC_FL_KEEP_SIZE;
@@ -121,7 +117,7 @@ export function allocateFile<F extends RegularFile>(
   if (offset < zeroEnd) demandWrite(fileOf(node), offset, zeroEnd);
   host.admit(offset < zeroEnd ? 2 * BLOCK_SIZE : 0);
   zeroRange(fileOf(node), offset, zeroEnd);
-  update(host, node, keepSize ? node.row.size : Math.max(node.row.size, end), killPrivileges);
+  update(host, node, keepSize ? node.row.size : Math.max(node.row.size, end));
 }
 
 /** lseek(2) with SEEK_DATA or SEEK_HOLE. @throws {FsError} ENXIO, EINVAL for another `whence` */
@@ -142,7 +138,6 @@ export function copyFile<F extends RegularFile>(
   target: F,
   targetOffset: number,
   length: number,
-  killPrivileges: boolean,
 ): number {
   const plan = planCopy(
     fileOf(source),
@@ -160,13 +155,8 @@ export function copyFile<F extends RegularFile>(
   demandCopy(fileOf(source), fileOf(target), shift, plan);
   host.admit(plan.dirties);
   copyRange(fileOf(source), fileOf(target), shift, plan);
-  update(host, target, Math.max(target.row.size, end), killPrivileges);
+  update(host, target, Math.max(target.row.size, end));
   return plan.copied;
-}
-
-/** The mode after someone without privileges changed the data (man 2 write, CAP_FSETID). */
-export function withoutPrivileges(mode: number): number {
-  return mode & ~S_ISUID & ((mode & 0o010) !== 0 ? ~S_ISGID : ~0);
 }
 
 function fileOf(node: RegularFile): FileData {
@@ -178,11 +168,9 @@ function update<F extends RegularFile>(
   host: FileHost<F>,
   node: F,
   size: number,
-  killPrivileges: boolean,
 ): void {
   const { row } = node;
   const now = host.now();
-  const mode = killPrivileges ? withoutPrivileges(row.mode) : row.mode;
-  node.row = { ...row, mode, size, allocated: fileOf(node).allocated, mtime: now, ctime: now };
+  node.row = { ...row, size, allocated: fileOf(node).allocated, mtime: now, ctime: now };
   host.markInode(node);
 }

@@ -63,36 +63,36 @@ function apply(world: World, model: Uint8Array[], step: [string, ...number[]]): 
   switch (kind) {
     case "write": {
       const data = pattern(extra, length);
-      world.run(() => writeFile(world, open, offset, data, false));
+      world.run(() => writeFile(world, open, offset, data));
       model[index] = grown(offset + length);
       model[index].set(data, offset);
       data.fill(0xee);
       return;
     }
     case "truncate":
-      world.run(() => truncateFile(world, open, offset, false));
+      world.run(() => truncateFile(world, open, offset));
       model[index] = grown(offset).slice(0, offset);
       return;
     case "punch":
       world.run(() =>
-        allocateFile(world, open, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, length, false)
+        allocateFile(world, open, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, length)
       );
       bytes.fill(0, offset, offset + length);
       return;
     case "zero":
-      world.run(() => allocateFile(world, open, FALLOC_FL_ZERO_RANGE, offset, length, false));
+      world.run(() => allocateFile(world, open, FALLOC_FL_ZERO_RANGE, offset, length));
       model[index] = grown(offset + length);
       model[index].fill(0, offset, offset + length);
       return;
     case "extend":
-      world.run(() => allocateFile(world, open, 0, offset, length, false));
+      world.run(() => allocateFile(world, open, 0, offset, length));
       model[index] = grown(offset + length);
       return;
     case "copy": {
       // extra: the target; extra2: its offset.
       const total = Math.max(0, Math.min(length, bytes.length - offset));
       const copy = () =>
-        world.run(() => copyFile(world, open, offset, world.files[extra]!, extra2, length, false));
+        world.run(() => copyFile(world, open, offset, world.files[extra]!, extra2, length));
       if (index === extra && Math.abs(offset - extra2) < total) return fails(EINVAL, copy);
       assert.equal(copy(), total);
       if (total === 0) return;
@@ -168,12 +168,12 @@ Deno.test("files behave as plain bytes, whatever is cut, settled and forgotten i
 Deno.test("whole blocks are overwritten without loading, parts of blocks are not", () => {
   const world = new World(1, 0);
   const open = world.files[0]!;
-  world.run(() => writeFile(world, open, 0, pattern(1, 2 * BLOCK_SIZE), false));
+  world.run(() => writeFile(world, open, 0, pattern(1, 2 * BLOCK_SIZE)));
   world.collect();
   world.settle();
-  world.run(() => writeFile(world, open, 0, pattern(2, BLOCK_SIZE), false));
+  world.run(() => writeFile(world, open, 0, pattern(2, BLOCK_SIZE)));
   assert.equal(world.loads, 0);
-  world.run(() => writeFile(world, open, BLOCK_SIZE + 5, pattern(3, 10), false));
+  world.run(() => writeFile(world, open, BLOCK_SIZE + 5, pattern(3, 10)));
   assert.equal(world.loads, 1);
 });
 
@@ -181,10 +181,10 @@ Deno.test("a copy of whole blocks stores no content again", () => {
   const world = new World(2, 0);
   const [source, target] = [world.files[0]!, world.files[1]!];
   const size = 2 * BLOCK_SIZE + 77;
-  world.run(() => writeFile(world, source, 0, pattern(1, size), false));
+  world.run(() => writeFile(world, source, 0, pattern(1, size)));
   world.collect();
   world.settle();
-  assert.equal(world.run(() => copyFile(world, source, 0, target, 0, size, false)), size);
+  assert.equal(world.run(() => copyFile(world, source, 0, target, 0, size)), size);
   assert.equal(world.loads, 0);
   assert.equal(world.pool.dirtyBytes, 0);
   world.collect();
@@ -197,9 +197,9 @@ Deno.test("a copy of whole blocks stores no content again", () => {
 Deno.test("a copy of a dirty block is changed apart from it", () => {
   const world = new World(2, 0);
   const [source, target] = [world.files[0]!, world.files[1]!];
-  world.run(() => writeFile(world, source, 0, pattern(1, BLOCK_SIZE), false));
-  world.run(() => copyFile(world, source, 0, target, 0, BLOCK_SIZE, false));
-  world.run(() => writeFile(world, source, 5, pattern(2, 10), false));
+  world.run(() => writeFile(world, source, 0, pattern(1, BLOCK_SIZE)));
+  world.run(() => copyFile(world, source, 0, target, 0, BLOCK_SIZE));
+  world.run(() => writeFile(world, source, 5, pattern(2, 10)));
   same(world.read(1, 0, BLOCK_SIZE), pattern(1, BLOCK_SIZE));
   world.check();
 });
@@ -209,8 +209,8 @@ Deno.test("a copy within a file that writes into its last block copies what was 
   const open = world.files[0]!;
   const [size, offset, shift] = [2 * BLOCK_SIZE + 4096, BLOCK_SIZE + 70000, BLOCK_SIZE];
   const bytes = pattern(3, size);
-  world.run(() => writeFile(world, open, 0, bytes, false));
-  world.run(() => copyFile(world, open, offset, open, offset + shift, size - offset, false));
+  world.run(() => writeFile(world, open, 0, bytes));
+  world.run(() => copyFile(world, open, offset, open, offset + shift, size - offset));
   same(world.read(0, offset + shift, size), bytes.subarray(offset));
   world.check();
 });
@@ -236,7 +236,7 @@ Deno.test("a sequential reader asks for twice as many blocks ahead each time", (
 Deno.test("a file that is removed leaves nothing dirty and nothing to emit", () => {
   const world = new World(1, 0);
   const open = world.files[0]!;
-  world.run(() => writeFile(world, open, 0, pattern(1, 1000), false));
+  world.run(() => writeFile(world, open, 0, pattern(1, 1000)));
   assert.equal(world.pool.dirtyBytes, 4096);
   open.file.discard();
   assert.equal(world.pool.dirtyBytes, 0);
@@ -247,29 +247,16 @@ Deno.test("a file that is removed leaves nothing dirty and nothing to emit", () 
 Deno.test("what is refused changes nothing", () => {
   const world = new World(1, 0);
   const open = world.files[0]!;
-  world.run(() => writeFile(world, open, 0, pattern(1, 10), false));
+  world.run(() => writeFile(world, open, 0, pattern(1, 10)));
   const before = open.row;
-  fails(EFBIG, () => writeFile(world, open, MAX_SIZE - 1, pattern(2, 2), false));
-  fails(EFBIG, () => truncateFile(world, open, MAX_SIZE + 1, false));
-  fails(EFBIG, () => allocateFile(world, open, 0, MAX_SIZE, 1, false));
-  fails(EINVAL, () => allocateFile(world, open, 0, 0, 0, false));
-  fails(EOPNOTSUPP, () => allocateFile(world, open, FALLOC_FL_PUNCH_HOLE, 0, 1, false));
-  fails(EOPNOTSUPP, () => allocateFile(world, open, 8, 0, BLOCK_SIZE, false));
+  fails(EFBIG, () => writeFile(world, open, MAX_SIZE - 1, pattern(2, 2)));
+  fails(EFBIG, () => truncateFile(world, open, MAX_SIZE + 1));
+  fails(EFBIG, () => allocateFile(world, open, 0, MAX_SIZE, 1));
+  fails(EINVAL, () => allocateFile(world, open, 0, 0, 0));
+  fails(EOPNOTSUPP, () => allocateFile(world, open, FALLOC_FL_PUNCH_HOLE, 0, 1));
+  fails(EOPNOTSUPP, () => allocateFile(world, open, 8, 0, BLOCK_SIZE));
   fails(ENXIO, () => seekFile(open, 10, SEEK_HOLE));
   fails(EINVAL, () => seekFile(open, 0, 0));
   assert.equal(open.row, before);
   same(world.read(0, 0, 100), pattern(1, 10));
-});
-
-Deno.test("killing privileges clears setuid, and setgid where the group may execute", () => {
-  const world = new World(1, 0);
-  const open = world.files[0]!;
-  open.row = { ...open.row, mode: S_IFREG | 0o6755 };
-  writeFile(world, open, 0, pattern(1, 1), false);
-  assert.equal(open.row.mode, S_IFREG | 0o6755);
-  writeFile(world, open, 0, pattern(1, 1), true);
-  assert.equal(open.row.mode, S_IFREG | 0o755);
-  open.row = { ...open.row, mode: S_IFREG | 0o6745 };
-  writeFile(world, open, 0, pattern(1, 1), true);
-  assert.equal(open.row.mode, S_IFREG | 0o2745);
 });

@@ -48,6 +48,7 @@ import type {
   LockRange,
   Opened,
 } from "./operations.ts";
+import { dropPrivileges, dropUnlessCapable } from "./privileges.ts";
 import { Suspension } from "./suspension.ts";
 import { type Counters, Tree, type TreeOptions } from "./tree.ts";
 
@@ -217,7 +218,7 @@ export class MountedFileSystem implements FileSystem {
       if (node.children !== null) throw new FsError(EISDIR);
     }
     if ((flags & O_TRUNC) !== 0 && isRegular(node.row.mode)) {
-      truncateFile(this.tree, node, 0, context.uid !== 0);
+      truncateFile(this.tree, node, 0);
     }
     node.opens++;
     return this.#opened(inode, flags, null);
@@ -296,7 +297,9 @@ export class MountedFileSystem implements FileSystem {
     this.#writable();
     const node = this.tree.node(inode);
     const append = ((this.#handles.get(handle)?.flags ?? 0) & O_APPEND) !== 0;
-    return writeFile(this.tree, node, append ? node.row.size : offset, data, killPrivileges);
+    const written = writeFile(this.tree, node, append ? node.row.size : offset, data);
+    if (killPrivileges) dropPrivileges(this.tree, context, node);
+    return written;
   }
 
   flush(_context: Context, inode: number, _handle: number, lockOwner: bigint): void {
@@ -370,10 +373,11 @@ export class MountedFileSystem implements FileSystem {
     name: Uint8Array,
     value: Uint8Array,
     flags: number,
+    killSetgid: boolean,
   ): void {
     this.#ownInode(inode);
     this.#writable();
-    setXattr(this.tree, context, this.tree.node(inode), name, value, flags);
+    setXattr(this.tree, context, this.tree.node(inode), name, value, { flags, killSetgid });
   }
 
   getxattr(context: Context, inode: number, name: Uint8Array): Uint8Array {
@@ -405,7 +409,9 @@ export class MountedFileSystem implements FileSystem {
     length: number,
   ): void {
     this.#writable();
-    allocateFile(this.tree, this.#regular(inode), mode, offset, length, context.uid !== 0);
+    const node = this.#regular(inode);
+    allocateFile(this.tree, node, mode, offset, length);
+    dropUnlessCapable(this.tree, context, node);
   }
 
   lseek(
@@ -431,7 +437,9 @@ export class MountedFileSystem implements FileSystem {
     this.#writable();
     const source = this.#regular(inode);
     const target = this.#regular(newInode);
-    return copyFile(this.tree, source, offset, target, newOffset, length, context.uid !== 0);
+    const copied = copyFile(this.tree, source, offset, target, newOffset, length);
+    if (copied > 0) dropUnlessCapable(this.tree, context, target);
+    return copied;
   }
 
   getlk(

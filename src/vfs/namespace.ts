@@ -17,6 +17,7 @@ import { ACL_ACCESS, ACL_DEFAULT, inheritAcl } from "./acl.ts";
 import { withXattr, xattrOf } from "./extended.ts";
 import type { Node } from "./node.ts";
 import type { Context } from "./operations.ts";
+import { isMember } from "./privileges.ts";
 import type { Tree } from "./tree.ts";
 
 const NAME_MAX = 255;
@@ -94,11 +95,6 @@ export function makeInode(
     target: target?.slice() ?? null,
     xattrs,
   });
-}
-
-/** Whether the caller may keep setgid for this group: root, or a member. */
-export function isMember(context: Context, gid: number): boolean {
-  return context.uid === 0 || context.gid === gid || context.groups().includes(gid);
 }
 
 /** A directory that is not removed. @throws {FsError} ENOENT when it is: nothing can be made in it */

@@ -11,6 +11,8 @@ export interface Context {
   readonly pid: number;
   /** Supplementary groups of the calling process, read when first needed (`/proc/PID/status`). */
   readonly groups: () => readonly number[];
+  /** Whether the caller has a capability (man 7 capabilities: its number) over the mount. */
+  readonly capable: (capability: number) => boolean;
   /** Set by an operation that waits for a commit, so that its next run knows what it waited for. */
   sequence?: number;
   /** Answer of a control command, set by whoever carried it out, before the operation runs again. */
@@ -50,7 +52,7 @@ export interface AttributeChange {
   readonly ctime?: bigint;
   /** Handle of an ftruncate(2). */
   readonly handle?: number;
-  /** FATTR_KILL_SUIDGID: the kernel wants setuid and setgid cleared (truncate by another). */
+  /** FATTR_KILL_SUIDGID: setuid and setgid are to be cleared (chown; truncate by another). */
   readonly killPrivileges?: boolean;
 }
 
@@ -182,13 +184,14 @@ export interface FileSystem {
   ): void;
   releasedir(context: Context, inode: number, handle: number): void;
   statfs(context: Context): FileSystemFigures;
+  /** `flags`: XATTR_CREATE 1, XATTR_REPLACE 2. `killSetgid`: an access list takes setgid away. */
   setxattr(
     context: Context,
     inode: number,
     name: Uint8Array,
     value: Uint8Array,
-    /** XATTR_CREATE 1, XATTR_REPLACE 2. */
     flags: number,
+    killSetgid: boolean,
   ): void;
   getxattr(context: Context, inode: number, name: Uint8Array): Uint8Array;
   listxattr(context: Context, inode: number): readonly Uint8Array[];
