@@ -87,7 +87,7 @@ export async function mountAsUser(directory: string, options: MountOptions): Pro
     libc().fcntl(theirs, F_SETFD, 0);
     const settings = [
       "default_permissions",
-      "fsname=tarbox",
+      `fsname=${options.source ?? "tarbox"}`,
       "subtype=tarbox",
       options.readOnly ? "ro" : "rw",
       ...(options.allowOther ? ["allow_other"] : []),

@@ -13,6 +13,8 @@ export interface MountOptions {
   readonly readOnly: boolean;
   /** Users other than the one who mounts may use it. Always so for root. */
   readonly allowOther: boolean;
+  /** What mount(8), df(1) and findmnt(8) show as mounted; default `tarbox`. No comma, no space. */
+  readonly source?: string;
 }
 
 /** One line of `/proc/self/mountinfo` (man 5 proc). */
@@ -45,7 +47,7 @@ function mountAsRoot(directory: string, options: MountOptions): number {
   const data =
     `fd=${fd},rootmode=40000,user_id=0,group_id=${Deno.gid()},default_permissions,allow_other`;
   const failed = libc().mount(
-    cString("tarbox"),
+    cString(options.source ?? "tarbox"),
     cString(directory),
     cString("fuse.tarbox"),
     BigInt(options.readOnly ? MS_RDONLY : 0),

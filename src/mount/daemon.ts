@@ -77,6 +77,7 @@ async function serve(
     const device = await mountFuse(spec.directory, {
       allowOther: spec.allowOther,
       readOnly: spec.readOnly,
+      source: `tarbox:${spec.workspace}`,
     });
     const thread = new RequestThread({
       device,

@@ -21,6 +21,9 @@ import { Suspension } from "./suspension.ts";
 /** Memory that a node and its name take, about. */
 const NODE_BYTES = 1024;
 
+/** Nodes that are kept whatever the bound says: one operation needs a few at once. */
+const NODES_MIN = 16;
+
 /** What a tree starts with. */
 export interface TreeOptions {
   readonly nextInode: number;
@@ -52,6 +55,8 @@ export class Tree implements DirtySource {
   #nextInode: number;
   #nextCookie: number;
   readonly #nodesMax: number;
+  /** Number of nodes above which to look for what can be forgotten. */
+  #roomAt: number;
   #dirtyNodes = new Set<Node>();
   #flyingNodes = new Set<Node>();
   #dirtyNames = new Map<string, Node>();
@@ -69,7 +74,8 @@ export class Tree implements DirtySource {
     this.maxFileSize = options.maxFileSize;
     this.#nextInode = options.nextInode;
     this.#nextCookie = options.nextCookie;
-    this.#nodesMax = Math.max(1000, Math.floor(options.metadataCacheBytes / NODE_BYTES));
+    this.#nodesMax = Math.max(NODES_MIN, Math.floor(options.metadataCacheBytes / NODE_BYTES));
+    this.#roomAt = this.#nodesMax;
   }
 
   /** Nanoseconds since 1970. */
@@ -294,7 +300,8 @@ export class Tree implements DirtySource {
     }
     this.#flyingNames.clear();
     this.pool.settled();
-    this.evict();
+    // Whoever waits for this commit counts on a tree that is clean now.
+    this.#evict(false);
   }
 
   /** Takes in what the store answered to a load. */
@@ -306,6 +313,9 @@ export class Tree implements DirtySource {
     const key = loadKey(load);
     const asked = this.#asked.get(key);
     this.#asked.delete(key);
+    // Before anything is added, so that what is added now is here when its operation runs again. The
+    // answer itself is dropped then, and asked for again.
+    this.#evict(true);
     if (asked !== this.#evictions) return;
     switch (loaded.kind) {
       case "inodes":
@@ -365,15 +375,27 @@ export class Tree implements DirtySource {
     if (!this.nodes.has(row.inode)) this.#add(row, true);
   }
 
-  /** Forgets what is clean and used by nobody while there is more than the bound. */
-  evict(): void {
-    if (this.nodes.size <= this.#nodesMax) return;
-    if (this.#asked.size > 0 && this.nodes.size <= 2 * this.#nodesMax) return;
-    const target = Math.floor(this.#nodesMax * 0.9);
+  /** Makes room when there is more than the bound, and than what last could not be forgotten. */
+  #evict(writeAtimes: boolean): void {
+    if (this.nodes.size <= this.#roomAt) return;
+    if (this.#asked.size > 0 && this.nodes.size <= 2 * this.#roomAt) return;
+    this.trim(Math.floor(this.#nodesMax * 0.9), writeAtimes);
+    // A scan of what the kernel holds is not repeated before there is a tenth more.
+    this.#roomAt = Math.max(this.#nodesMax, NODES_MIN + Math.ceil(this.nodes.size * 1.1));
+  }
+
+  /**
+   * Forgets what is clean and used by nobody, the oldest first, until this many nodes are left. To be
+   * called between operations. `writeAtimes`: an access time that is only in memory makes its inode
+   * dirty, so that it can be forgotten later; else such inodes stay.
+   */
+  trim(nodes: number, writeAtimes = true): void {
     for (const node of this.nodes.values()) {
-      if (this.nodes.size <= target) break;
+      if (this.nodes.size <= nodes) break;
       if (!this.#evictable(node)) continue;
-      this.nodes.delete(node.inode);
+      if (node.lazyAtime) {
+        if (writeAtimes) this.markInode(node);
+      } else this.nodes.delete(node.inode);
     }
     this.#evictions++;
   }
@@ -381,10 +403,6 @@ export class Tree implements DirtySource {
   #evictable(node: Node): boolean {
     if (node.inode === ROOT_INODE || node.lookups > 0 || node.opens > 0) return false;
     if (node.dirty || node.flying || node.file?.dirty) return false;
-    if (node.lazyAtime) {
-      this.markInode(node);
-      return false;
-    }
     for (const [key, dentry] of node.children ?? []) {
       if (dentry.dirty || this.#flyingNames.has(`${node.inode}/${key}`)) return false;
     }
