@@ -4,7 +4,6 @@ import fc from "fast-check";
 import { hex } from "../base/bytes.ts";
 import { EFBIG, EINVAL, ENXIO, EOPNOTSUPP } from "../base/errno.ts";
 import { FsError } from "../base/errors.ts";
-import { S_IFREG } from "../base/modes.ts";
 import { BLOCK_SIZE, type BlockRow } from "../store/rows.ts";
 import { MAX_SIZE, World } from "../../tests/vfs/file_world.ts";
 import { FileData } from "./file_data.ts";
