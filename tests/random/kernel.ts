@@ -114,7 +114,7 @@ export abstract class Kernel {
 
   /** Runs an operation until nothing is missing. */
   protected async run<T>(operation: (context: Context) => T): Promise<T> {
-    const context: Context = { uid: 0, gid: 0, pid: 1, groups: () => [] };
+    const context: Context = { uid: 0, gid: 0, pid: 1, groups: () => [], capable: () => true };
     for (let turn = 0; turn < WAITS_MAX; turn++) {
       try {
         return operation(context);

@@ -231,8 +231,9 @@ class TreeTarget extends Kernel implements Target {
   }
 
   async chown(path: string, uid: number, gid: number): Promise<void> {
-    const { inode } = await this.at(path);
-    await this.run((c) => this.fileSystem.setattr(c, inode, { uid, gid }));
+    const { inode, mode } = await this.at(path);
+    const change = { uid, gid, killPrivileges: !isDirectory(mode) };
+    await this.run((c) => this.fileSystem.setattr(c, inode, change));
   }
 
   async utimens(path: string, atime: bigint, mtime: bigint): Promise<void> {
@@ -258,7 +259,7 @@ class TreeTarget extends Kernel implements Target {
   async setxattr(path: string, name: string, value: string, flags: number): Promise<void> {
     const { inode } = await this.at(path);
     await this.run((c) =>
-      this.fileSystem.setxattr(c, inode, fromLatin1(name), fromLatin1(value), flags)
+      this.fileSystem.setxattr(c, inode, fromLatin1(name), fromLatin1(value), flags, false)
     );
   }
 
