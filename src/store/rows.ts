@@ -132,6 +132,10 @@ export interface Holder {
   readonly pid: number;
   /** Where it is mounted; null for a command without a mount. */
   readonly mountPoint: string | null;
+  /** Its row among the mounts of the workspace; absent for a command. */
+  readonly mount?: number;
+  /** It yields the lease when asked: several mounts share the workspace (spec/coherence.md). */
+  readonly shared?: boolean;
 }
 
 /** A sealed layer: a named point. */

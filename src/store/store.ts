@@ -13,6 +13,7 @@ import type {
   Point,
   WorkspaceRow,
 } from "./rows.ts";
+import type { Sharing } from "./sharing.ts";
 
 /** Reads of tree states. Every method is one round trip, whatever the number of keys. */
 export interface Reader {
@@ -64,11 +65,18 @@ export interface Catalog {
   layers(): Promise<LayerRow[]>;
 
   /**
-   * Takes the lease: epoch + 1. A holder whose heartbeat is older than `staleSeconds` is fenced.
-   * Inodes with nlink 0 that a crashed holder left are reclaimed (marked dead in the head).
+   * Takes the lease: epoch + 1. A holder whose heartbeat is older than `staleSeconds` is fenced, and
+   * that of epoch `gone`, which the caller knows to be dead.
+   * Inodes with nlink 0 that a crashed holder left are reclaimed (marked dead in the head), unless
+   * mounts of the workspace are registered, which may have them open.
    * @throws {TarboxError} naming the holder when the lease is held.
    */
-  attach(workspace: number, holder: Holder, staleSeconds: number): Promise<Lease>;
+  attach(
+    workspace: number,
+    holder: Holder,
+    staleSeconds: number,
+    gone?: number,
+  ): Promise<Lease>;
   /** Says that the holder lives. @throws {FencedError} when the epoch is no longer current. */
   heartbeat(workspace: number, epoch: number): Promise<void>;
   /** Gives the lease back; nothing happens when the epoch is no longer current. */
@@ -77,6 +85,7 @@ export interface Catalog {
   /**
    * Applies a batch to the head in one transaction with synchronous commit. Idempotent: a
    * `sequence` (1, 2, 3… per epoch) that was committed already changes nothing and succeeds.
+   * With `publish`, other mounts are told which keys changed; without, that anything may have.
    * @throws {FencedError} when epoch or head are no longer current; then nothing was written.
    */
   commit(
@@ -85,6 +94,7 @@ export interface Catalog {
     head: Point,
     sequence: number,
     batch: Batch,
+    publish?: boolean,
   ): Promise<void>;
 
   /**
@@ -184,7 +194,7 @@ export interface Images {
 }
 
 /** One tenant's store. */
-export interface Store extends Reader, Catalog, Requests, Images {
+export interface Store extends Reader, Catalog, Requests, Images, Sharing {
   readonly tenant: string;
   close(): Promise<void>;
 }

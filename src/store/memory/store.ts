@@ -18,6 +18,8 @@ import {
   ROOT_INODE,
   type WorkspaceRow,
 } from "../rows.ts";
+import { type TakeOptions, touchedKeys } from "../sharing.ts";
+import { MemorySharing, SharedWorkspace } from "./sharing.ts";
 import type { Reply, Request, Store } from "../store.ts";
 import { emptyRoot } from "../root.ts";
 import { LineageTable } from "./versions.ts";
@@ -38,6 +40,7 @@ interface Workspace {
   holder: Holder | null;
   heartbeat: Date;
   committed: number;
+  readonly shared: SharedWorkspace;
   handle: ((request: Request) => Promise<Reply>) | null;
 }
 
@@ -46,7 +49,7 @@ export function memoryStore(options: { readonly tenant?: string } = {}): Store {
   return new MemoryStore(options.tenant ?? "default");
 }
 
-class MemoryStore implements Store {
+class MemoryStore extends MemorySharing implements Store {
   readonly #lineages = new Map<number, Lineage>();
   readonly #workspaces = new Map<number, Workspace>();
   readonly #layers = new Map<number, LayerRow>();
@@ -58,7 +61,21 @@ class MemoryStore implements Store {
   readonly #configs = new Map<string, { readonly point: Point; readonly config: unknown }>();
   #lastId = 0;
 
-  constructor(readonly tenant: string) {}
+  constructor(readonly tenant: string) {
+    super();
+  }
+
+  protected shared(workspace: number): SharedWorkspace {
+    return this.#workspaces.get(workspace)!.shared;
+  }
+
+  protected workspaceOf(id: number): WorkspaceRow {
+    return workspaceRow(this.#workspaces.get(id)!);
+  }
+
+  protected newId(): number {
+    return ++this.#lastId;
+  }
 
   async close(): Promise<void> {}
 
@@ -146,6 +163,7 @@ class MemoryStore implements Store {
       holder: null,
       heartbeat: new Date(0),
       committed: 0,
+      shared: new SharedWorkspace(name),
       handle: null,
     };
     this.#workspaces.set(workspace.id, workspace);
@@ -178,22 +196,45 @@ class MemoryStore implements Store {
     return [...this.#layers.values()];
   }
 
-  async attach(id: number, holder: Holder, staleSeconds: number): Promise<Lease> {
+  async attach(
+    id: number,
+    holder: Holder,
+    staleSeconds: number,
+    gone?: number,
+  ): Promise<Lease> {
+    const workspace = await this.tryAttach(id, holder, { staleSeconds, gone, fresh: true });
+    if (workspace !== null) return workspace.lease!;
+    const { name, holder: other } = this.#workspaces.get(id)!;
+    throw leaseHeld(name, other ?? holder);
+  }
+
+  async tryAttach(
+    id: number,
+    holder: Holder,
+    { staleSeconds, gone, alone = false, fresh = false }: TakeOptions,
+  ): Promise<WorkspaceRow | null> {
     const workspace = this.#workspaces.get(id)!;
+    const { shared, holder: old } = workspace;
+    const { mounts } = shared;
+    const { mount } = holder;
+    if (mount !== undefined && !mounts.has(mount)) throw new FencedError(workspace.name);
     const age = (Date.now() - workspace.heartbeat.getTime()) / 1000;
-    if (workspace.holder !== null && age < staleSeconds) {
-      throw leaseHeld(workspace.name, workspace.holder);
-    }
+    if (old !== null && age < staleSeconds && workspace.epoch !== gone) return null;
+    const others = [...mounts.keys()].some((other) => other !== mount);
+    if (alone && others) return null;
+    if (old?.mount !== undefined && old.mount !== mount) shared.takeAway(old.mount);
     workspace.epoch++;
     workspace.holder = holder;
     workspace.heartbeat = new Date();
     workspace.committed = 0;
     workspace.handle = null;
-    const chain = this.#chain(workspace.head);
-    for (const row of [...this.#inodes.rows(chain)]) {
-      if (row.nlink === 0) this.#killInode(chain, row.inode);
+    if (fresh && ![...mounts.keys()].some((other) => other !== mount)) {
+      const chain = this.#chain(workspace.head);
+      for (const row of [...this.#inodes.rows(chain)]) {
+        if (row.nlink === 0) this.#killInode(chain, row.inode);
+      }
     }
-    return workspaceRow(workspace).lease!;
+    return workspaceRow(workspace);
   }
 
   async heartbeat(id: number, epoch: number): Promise<void> {
@@ -205,6 +246,7 @@ class MemoryStore implements Store {
     if (workspace?.epoch !== epoch) return;
     workspace.holder = null;
     workspace.handle = null;
+    workspace.shared.tell();
   }
 
   async commit(
@@ -213,6 +255,7 @@ class MemoryStore implements Store {
     head: Point,
     sequence: number,
     batch: Batch,
+    publish = false,
   ): Promise<void> {
     const workspace = this.#holding(id, epoch);
     if (sequence <= workspace.committed) return;
@@ -220,6 +263,9 @@ class MemoryStore implements Store {
       throw new FencedError(workspace.name);
     }
     this.#apply(head, batch);
+    const { shared } = workspace;
+    shared.version++;
+    if (publish) shared.changes.set(shared.version, touchedKeys(batch));
     workspace.committed = sequence;
     workspace.heartbeat = new Date();
   }

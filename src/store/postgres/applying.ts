@@ -1,5 +1,6 @@
 import type { Buffer } from "node:buffer";
 import { compareBytes } from "../../base/bytes.ts";
+import { touchedKeys } from "../sharing.ts";
 import type { Batch, ContentRow, InodeRow, Point } from "../rows.ts";
 import { bytea, type Statement } from "./connection.ts";
 
@@ -202,6 +203,23 @@ function putInodes(
       inodes.map(({ xattrs }) => bytesOrNull(xattrs)),
     ],
   ]];
+}
+
+/** The statement that tells other mounts which keys a batch touched; after the version grew. */
+export function publishStatement(tenant: number, workspace: number, batch: Batch): Statement {
+  const { inodes, dentries } = touchedKeys(batch);
+  return [
+    `insert into changes (tenant_id, workspace_id, version, inodes, parents, names)
+     select tenant_id, workspace_id, version, $3::int8[], $4::int8[], $5::bytea[]
+       from workspaces where tenant_id = $1 and workspace_id = $2`,
+    [
+      tenant,
+      workspace,
+      inodes,
+      dentries.map(({ parent }) => parent),
+      dentries.map(({ name }) => bytea(name)),
+    ],
+  ];
 }
 
 /** Sorted by hash, so that two writers lock the rows they share in one order. */

@@ -4,12 +4,15 @@ import { FencedError } from "../errors.ts";
 import { checkName, leaseHeld, nameTaken } from "../names.ts";
 import { emptyRoot } from "../root.ts";
 import type { Batch, Holder, LayerRow, Lease, Point, WorkspaceRow } from "../rows.ts";
+import type { TakeOptions } from "../sharing.ts";
 import type { Store } from "../store.ts";
-import { applyStatements, killInodes } from "./applying.ts";
+import { applyStatements, killInodes, publishStatement } from "./applying.ts";
 import type { Row, Statement } from "./connection.ts";
 import type { Pool } from "./pool.ts";
+import type { PostgresSharing } from "./sharing.ts";
 
-const WORKSPACE_COLUMNS = "workspace_id, name, head_lineage, head_ordinal, base_layer, " +
+/** Columns of which {@link workspaceRow} makes a row. */
+export const WORKSPACE_COLUMNS = "workspace_id, name, head_lineage, head_ordinal, base_layer, " +
   "created_at, epoch, holder, heartbeat, extract(epoch from now() - heartbeat)::float8 as age";
 
 const LAYER_COLUMNS = "layer_id, uid, workspace_id, name, lineage, ordinal, parent, message, " +
@@ -20,7 +23,7 @@ export class PostgresCatalog {
   readonly #tenant: number;
   readonly #pool: Pool;
 
-  constructor(tenant: number, pool: Pool) {
+  constructor(tenant: number, pool: Pool, protected readonly sharing: PostgresSharing) {
     this.#tenant = tenant;
     this.#pool = pool;
   }
@@ -95,32 +98,45 @@ export class PostgresCatalog {
     return rows.map(layerRow);
   }
 
-  async attach(id: number, holder: Holder, staleSeconds: number): Promise<Lease> {
-    const rows = await this.#statement(
-      "attach",
-      `update workspaces set epoch = epoch + 1, holder = $3, heartbeat = now(),
-              committed_sequence = 0
-        where tenant_id = $1 and workspace_id = $2
-          and (holder is null or heartbeat <= now() - make_interval(secs => $4::float8))
-       returning ${WORKSPACE_COLUMNS}`,
-      [this.#tenant, id, holder, staleSeconds],
-    );
-    if (rows.length === 0) {
-      const { name, lease } = await this.#byId(id);
-      throw leaseHeld(name, lease?.holder ?? holder);
-    }
-    const workspace = workspaceRow(rows[0]!);
-    await this.#reclaimOrphans(workspace.head);
-    return workspace.lease!;
+  async attach(
+    id: number,
+    holder: Holder,
+    staleSeconds: number,
+    gone?: number,
+  ): Promise<Lease> {
+    const workspace = await this.tryAttach(id, holder, { staleSeconds, gone, fresh: true });
+    if (workspace !== null) return workspace.lease!;
+    const { name, lease } = await this.#byId(id);
+    throw leaseHeld(name, lease?.holder ?? holder);
   }
 
-  /** What was unlinked and open when its holder died has no name and nobody who holds it. */
-  async #reclaimOrphans({ lineage, ordinal }: Point): Promise<void> {
+  async tryAttach(
+    id: number,
+    holder: Holder,
+    options: TakeOptions,
+  ): Promise<WorkspaceRow | null> {
+    const workspace = await this.sharing.tryAttach(id, holder, options);
+    if (workspace !== null && options.fresh) {
+      await this.#reclaimOrphans(workspace, holder.mount ?? null);
+    }
+    return workspace;
+  }
+
+  /**
+   * What was unlinked and open when its holder died has no name and nobody who holds it, unless
+   * another mount does.
+   */
+  async #reclaimOrphans(
+    { id, head: { lineage, ordinal } }: WorkspaceRow,
+    mount: number | null,
+  ): Promise<void> {
     const rows = await this.#pool.read(
       `select inode from inodes
         where tenant_id = $1 and lineage = $2 and nlink = 0 and died = 2147483647
-          and not deleted`,
-      [this.#tenant, lineage],
+          and not deleted and not exists
+              (select 1 from mounts m where m.tenant_id = $1 and m.workspace_id = $3
+                  and m.mount_id is distinct from $4::int8)`,
+      [this.#tenant, lineage, id, mount],
     );
     if (rows.length === 0) return;
     const inodes = rows.map(({ inode }) => Number(inode));
@@ -142,12 +158,14 @@ export class PostgresCatalog {
   }
 
   async detach(id: number, epoch: number): Promise<void> {
-    await this.#statement(
-      "detach",
-      `update workspaces set holder = null
-        where tenant_id = $1 and workspace_id = $2 and epoch = $3`,
-      [this.#tenant, id, epoch],
-    );
+    await this.#pool.transaction([
+      [
+        `update workspaces set holder = null
+          where tenant_id = $1 and workspace_id = $2 and epoch = $3`,
+        [this.#tenant, id, epoch],
+      ],
+      this.sharing.tell(id),
+    ], "detach");
   }
 
   async commit(
@@ -156,6 +174,7 @@ export class PostgresCatalog {
     head: Point,
     sequence: number,
     batch: Batch,
+    publish = false,
   ): Promise<void> {
     try {
       await this.#pool.transaction([
@@ -163,6 +182,7 @@ export class PostgresCatalog {
           "select tarbox_begin_commit($1, $2, $3, $4, $5, $6)",
           [this.#tenant, id, epoch, head.lineage, head.ordinal, sequence],
         ],
+        ...(publish ? [publishStatement(this.#tenant, id, batch)] : []),
         ...applyStatements(this.#tenant, head, batch),
       ], "commit");
     } catch (error) {
@@ -399,7 +419,8 @@ function isCode(error: unknown, code: string): boolean {
   return error instanceof DatabaseError && error.code === code;
 }
 
-function workspaceRow(row: Row): WorkspaceRow {
+/** A workspace of {@link WORKSPACE_COLUMNS}. */
+export function workspaceRow(row: Row): WorkspaceRow {
   const lease = row.holder === null ? null : {
     epoch: Number(row.epoch),
     holder: row.holder as Holder,

@@ -117,6 +117,7 @@ export class PostgresRequests {
   }
 }
 
-function channel(tenant: number, workspace: number): string {
+/** The channel on which the holder of a workspace hears of requests. */
+export function channel(tenant: number, workspace: number): string {
   return `tarbox_${tenant}_${workspace}`;
 }

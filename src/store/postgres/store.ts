@@ -5,10 +5,12 @@ import type {
   ChangesetRow,
   DentryRow,
   Entry,
+  Holder,
   InodeRow,
   Point,
 } from "../rows.ts";
 import type { BlockRow } from "../rows.ts";
+import type { Known, LockRow, MountRow, Seen } from "../sharing.ts";
 import type { Reply, Request, Store } from "../store.ts";
 import { PostgresCatalog } from "./catalog.ts";
 import { checkSchema } from "./init.ts";
@@ -17,6 +19,7 @@ import { Pool } from "./pool.ts";
 import { Reading } from "./reading.ts";
 import { PostgresImages } from "./images.ts";
 import { PostgresRequests } from "./requests.ts";
+import { PostgresSharing } from "./sharing.ts";
 
 /**
  * Opens a tenant's store in PostgreSQL. Waits up to 10 s for a server that is starting up.
@@ -45,7 +48,7 @@ class PostgresStore extends PostgresCatalog implements Store {
   readonly #images: PostgresImages;
 
   constructor(readonly tenant: string, id: number, pool: Pool, options: DatabaseOptions) {
-    super(id, pool);
+    super(id, pool, new PostgresSharing(id, pool, options));
     this.#pool = pool;
     this.#reading = new Reading(id, (text, parameters) => pool.read(text, parameters));
     this.#images = new PostgresImages(id, pool);
@@ -126,6 +129,47 @@ class PostgresStore extends PostgresCatalog implements Store {
 
   noteImageConfig(point: Point, config: unknown): Promise<void> {
     return this.#images.noteImageConfig(point, config);
+  }
+
+  joinMount(workspace: number, holder: Holder): Promise<number> {
+    return this.sharing.joinMount(workspace, holder);
+  }
+
+  leaveMount(workspace: number, mount: number): Promise<void> {
+    return this.sharing.leaveMount(workspace, mount);
+  }
+
+  beatMount(
+    workspace: number,
+    mount: number,
+    staleSeconds: number,
+  ): Promise<{ others: number; wanted: boolean }> {
+    return this.sharing.beatMount(workspace, mount, staleSeconds);
+  }
+
+  mounts(workspace: number): Promise<MountRow[]> {
+    return this.sharing.mounts(workspace);
+  }
+
+  wantLease(workspace: number, mount: number): Promise<void> {
+    return this.sharing.wantLease(workspace, mount);
+  }
+
+  look(workspace: number, mount: number, known: Known): Promise<Seen> {
+    return this.sharing.look(workspace, mount, known);
+  }
+
+  putLocks(
+    workspace: number,
+    mount: number,
+    inodes: readonly number[],
+    locks: readonly LockRow[],
+  ): Promise<void> {
+    return this.sharing.putLocks(workspace, mount, inodes, locks);
+  }
+
+  watch(workspace: number, onEvent: () => void): Promise<() => Promise<void>> {
+    return this.sharing.watch(workspace, onEvent);
   }
 
   close(): Promise<void> {
