@@ -60,7 +60,8 @@ export abstract class MemorySharing {
     if (own === undefined) throw new FencedError(name);
     own.heartbeat = Date.now();
     for (const [other, { heartbeat }] of [...mounts]) {
-      if (Date.now() - heartbeat >= staleSeconds * 1000) workspace.takeAway(other);
+      const stale = Date.now() - heartbeat >= staleSeconds * 1000;
+      if (other !== mount && stale) workspace.takeAway(other);
     }
     const others = [...mounts].filter(([other]) => other !== mount).map(([, row]) => row);
     return {

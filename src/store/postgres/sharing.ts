@@ -213,20 +213,23 @@ export class PostgresSharing {
       [
         `insert into locks (tenant_id, workspace_id, mount_id, inode, flock, owner, first_byte,
                 last_byte, exclusive, pid)
-         select $1::int, $2::int, m.mount_id, k.* from mounts m cross join
-                unnest($4::int8[], $5::boolean[], $6::text[], $7::int8[], $8::int8[],
-                       $9::boolean[], $10::int[]) k
+         select $1::int, $2::int, m.mount_id, k.inode, k.flock <> 0, k.owner, k.first_byte,
+                k.last_byte, k.exclusive <> 0, k.pid
+           from mounts m cross join
+                unnest($4::int8[], $5::int[], $6::text[], $7::int8[], $8::int8[], $9::int[],
+                       $10::int[])
+                k(inode, flock, owner, first_byte, last_byte, exclusive, pid)
           where m.tenant_id = $1 and m.mount_id = $3`,
         [
           this.#tenant,
           workspace,
           mount,
           locks.map(({ inode }) => inode),
-          locks.map(({ flock }) => flock),
+          locks.map(({ flock }) => Number(flock)),
           locks.map(({ owner }) => String(owner)),
           locks.map(({ start }) => start),
           locks.map(({ end }) => end),
-          locks.map(({ type }) => type === "write"),
+          locks.map(({ type }) => Number(type === "write")),
           locks.map(({ pid }) => pid),
         ],
       ],
