@@ -1,5 +1,6 @@
 import { FencedError } from "../errors.ts";
 import type { ChangedKeys, Holder, WorkspaceRow } from "../rows.ts";
+import { MemoryImages } from "./images.ts";
 import type { Known, LockRow, MountRow, Seen } from "../sharing.ts";
 
 /** What several mounts of one workspace share, in memory. */
@@ -29,7 +30,7 @@ export class SharedWorkspace {
 }
 
 /** The part of a store in memory that several mounts of one workspace use. */
-export abstract class MemorySharing {
+export abstract class MemorySharing extends MemoryImages {
   protected abstract shared(workspace: number): SharedWorkspace;
   protected abstract workspaceOf(id: number): WorkspaceRow;
   protected abstract newId(): number;

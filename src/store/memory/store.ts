@@ -7,7 +7,6 @@ import {
   type BlockRow,
   type Chain,
   type ChangedKeys,
-  type ChangesetRow,
   type DentryRow,
   type Entry,
   type Holder,
@@ -57,8 +56,6 @@ class MemoryStore extends MemorySharing implements Store {
   readonly #dentries = new LineageTable<DentryRow>();
   readonly #blocks = new LineageTable<BlockRow>();
   readonly #contents = new Map<string, Uint8Array>();
-  readonly #changesets = new Map<string, ChangesetRow>();
-  readonly #configs = new Map<string, { readonly point: Point; readonly config: unknown }>();
   #lastId = 0;
 
   constructor(readonly tenant: string) {
@@ -395,33 +392,6 @@ class MemoryStore extends MemorySharing implements Store {
     };
   }
 
-  async changesetsTo(points: readonly Point[]): Promise<ChangesetRow[]> {
-    const wanted = new Set(points.map(pointKey));
-    return [...this.#changesets.values()].filter(({ point }) => wanted.has(pointKey(point)));
-  }
-
-  async changesetsOf(diffIds: readonly string[]): Promise<ChangesetRow[]> {
-    return [...this.#changesets.values()].filter(({ diffId }) => diffIds.includes(diffId));
-  }
-
-  async noteChangesets(rows: readonly ChangesetRow[]): Promise<void> {
-    for (const row of rows) {
-      const below = row.below === null ? "" : pointKey(row.below);
-      const key = `${pointKey(row.point)} ${below} ${row.digest} ${row.packing}`;
-      const known = this.#changesets.get(key)?.repositories ?? [];
-      const repositories = [...new Set([...known, ...row.repositories])].sort();
-      this.#changesets.set(key, { ...row, repositories });
-    }
-  }
-
-  async imageConfigs(points: readonly Point[]): Promise<{ point: Point; config: unknown }[]> {
-    return points.map((point) => this.#configs.get(pointKey(point)) ?? null).filter(isPresent);
-  }
-
-  async noteImageConfig(point: Point, config: unknown): Promise<void> {
-    this.#configs.set(pointKey(point), { point, config });
-  }
-
   #newLineage(on: Point | null): Point {
     const below = on === null ? null : this.#lineages.get(on.lineage)!;
     const lineage = ++this.#lastId;
@@ -510,10 +480,6 @@ function workspaceRow(workspace: Workspace): WorkspaceRow {
   const ageSeconds = (Date.now() - heartbeat.getTime()) / 1000;
   const lease = holder === null ? null : { epoch, holder, heartbeat, ageSeconds };
   return { id, name, head, base, createdAt, lease };
-}
-
-function pointKey({ lineage, ordinal }: Point): string {
-  return `${lineage}:${ordinal}`;
 }
 
 function nameKey(parent: number, name: Uint8Array): string {
