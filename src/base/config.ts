@@ -7,6 +7,8 @@ import { parseDuration, parseSize } from "./quantity.ts";
 export interface DatabaseSection {
   readonly host: string;
   readonly port: number;
+  /** One for each host, when `host` names several with ports of their own. */
+  readonly ports?: readonly number[];
   readonly database: string;
   readonly user: string;
   readonly password?: string;
@@ -22,6 +24,12 @@ export interface Config {
     readonly mountPoint?: string;
     readonly blockSize: number;
     readonly maxFileSize: number;
+    /** How long operations wait for a database that is away before they get EIO. */
+    readonly retryTimeout: number;
+    /** Age of the oldest change at which a commit begins. */
+    readonly commitInterval: number;
+    /** Bytes that are dirty or in flight at most. */
+    readonly dirtyLimit: number;
   };
   readonly audit: {
     readonly enabled: boolean;
@@ -41,7 +49,7 @@ type Reader = (key: string, value: unknown) => unknown;
 const KEYS: Readonly<Record<string, Readonly<Record<string, Reader>>>> = {
   database: {
     host: string,
-    port: integer(1, 65535),
+    port: ports,
     database: string,
     user: string,
     password: string,
@@ -50,7 +58,14 @@ const KEYS: Readonly<Record<string, Readonly<Record<string, Reader>>>> = {
     sslmode: oneOf("disable", "prefer", "require", "verify-ca", "verify-full"),
     sslrootcert: string,
   },
-  filesystem: { mount_point: string, block_size: parseSize, max_file_size: parseSize },
+  filesystem: {
+    mount_point: string,
+    block_size: parseSize,
+    max_file_size: parseSize,
+    retry_timeout: within(parseDuration, 1, 86400, "from 1s to 1d"),
+    commit_interval: within(parseDuration, 0.01, 60, "from 10ms to 60s"),
+    dirty_limit: within(parseSize, 2 ** 20, 2 ** 34, "from 1MB to 16GB"),
+  },
   audit: {
     enabled: boolean,
     log_level: oneOf("error", "info", "debug", "trace"),
@@ -118,6 +133,9 @@ async function configOf(values: Values): Promise<Config> {
       mountPoint: filesystem.mount_point as string | undefined,
       blockSize: (filesystem.block_size ?? 4096) as number,
       maxFileSize: (filesystem.max_file_size ?? 2 ** 44) as number,
+      retryTimeout: (filesystem.retry_timeout ?? 60) as number,
+      commitInterval: (filesystem.commit_interval ?? 1) as number,
+      dirtyLimit: (filesystem.dirty_limit ?? 64 * 2 ** 20) as number,
     },
     audit: {
       enabled: (audit.enabled ?? true) as boolean,
@@ -144,7 +162,7 @@ async function databaseOf(section: Record<string, unknown> = {}): Promise<Databa
       : await passwordFile(section.password_file as string));
   return {
     host: (section.host ?? "localhost") as string,
-    port: (section.port ?? 5432) as number,
+    ...portsOf(section),
     database: (section.database ?? "tarbox") as string,
     user: (section.user ?? "tarbox") as string,
     password,
@@ -152,6 +170,20 @@ async function databaseOf(section: Record<string, unknown> = {}): Promise<Databa
     sslmode: section.sslmode as string | undefined,
     sslrootcert: section.sslrootcert as string | undefined,
   };
+}
+
+function portsOf(
+  section: Record<string, unknown>,
+): { readonly port: number; readonly ports?: readonly number[] } {
+  const ports = (section.port ?? [5432]) as readonly number[];
+  const hosts = String(section.host ?? "localhost").split(",").length;
+  if (ports.length === 1) return { port: ports[0]! };
+  if (ports.length === hosts) return { port: ports[0]!, ports };
+  throw new TarboxError(
+    `database.port: ${ports.length} ports for ${hosts} hosts`,
+    "name one port for all, or one for each",
+    2,
+  );
 }
 
 async function passwordFile(path: string): Promise<string> {
@@ -180,6 +212,27 @@ function string(key: string, value: unknown): string {
 function boolean(key: string, value: unknown): boolean {
   if (typeof value === "boolean") return value;
   throw new TarboxError(`${key}: true or false is needed`, undefined, 2);
+}
+
+/** One port, or a text of several with commas: as libpq, one for each host. */
+function ports(key: string, value: unknown): readonly number[] {
+  const read = integer(1, 65535);
+  if (typeof value !== "string") return [read(key, value) as number];
+  return value.split(",").map((part) => read(key, Number(part)) as number);
+}
+
+/** A quantity between bounds. */
+function within(
+  read: (key: string, value: unknown) => number,
+  least: number,
+  most: number,
+  said: string,
+): Reader {
+  return (key, value) => {
+    const quantity = read(key, value);
+    if (least <= quantity && quantity <= most) return quantity;
+    throw new TarboxError(`${key}: it must be ${said}`, undefined, 2);
+  };
 }
 
 function integer(least: number, most: number): Reader {

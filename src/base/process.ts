@@ -16,6 +16,29 @@ export function processAlive(pid: number): boolean {
   }
 }
 
+/**
+ * The running system and process namespace in which the numbers of this process count: two
+ * containers may share a host name, but not this. Empty where there is no /proc.
+ */
+export function machineId(): string {
+  try {
+    const boot = Deno.readTextFileSync("/proc/sys/kernel/random/boot_id").trim();
+    return `${boot}/${Deno.readLinkSync("/proc/self/ns/pid")}`;
+  } catch {
+    return "";
+  }
+}
+
+/** When a process started (ticks since the system did, proc(5) field 22); null: there is none. */
+export function processStarted(pid: number): string | null {
+  try {
+    const stat = Deno.readTextFileSync(`/proc/${pid}/stat`);
+    return stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19] ?? null;
+  } catch {
+    return null;
+  }
+}
+
 /** The command that runs this very program with other arguments. */
 export function selfCommand(
   args: readonly string[],

@@ -3,6 +3,7 @@ import { TarboxError } from "./errors.ts";
 const SIZES: readonly string[] = ["B", "KB", "MB", "GB", "TB", "PB"];
 
 const SECONDS: ReadonlyMap<string, number> = new Map([
+  ["ms", 0.001],
   ["s", 1],
   ["m", 60],
   ["h", 3600],
@@ -25,12 +26,12 @@ export function parseSize(key: string, value: unknown): number {
 }
 
 /**
- * Seconds of `"1h"`, `"30m"`, `"90s"`, `"7d"` or a number.
+ * Seconds of `"1h"`, `"30m"`, `"90s"`, `"500ms"`, `"7d"` or a number.
  * @throws {TarboxError} naming `key`
  */
 export function parseDuration(key: string, value: unknown): number {
   if (typeof value === "number" && value >= 0) return value;
-  const match = /^\s*(\d+(?:\.\d+)?)\s*([smhd])\s*$/.exec(String(value));
+  const match = /^\s*(\d+(?:\.\d+)?)\s*(ms|[smhd])\s*$/.exec(String(value));
   if (typeof value === "string" && match !== null) {
     return Number(match[1]) * SECONDS.get(match[2]!)!;
   }

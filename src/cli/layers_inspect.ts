@@ -1,4 +1,3 @@
-import { hostname } from "node:os";
 import type { Command } from "commander";
 import { fromLatin1 } from "../base/bytes.ts";
 import { TarboxError } from "../base/errors.ts";
@@ -7,6 +6,7 @@ import { drop } from "../layer/checkpoint.ts";
 import type { LayerFacts } from "../layer/commands.ts";
 import { formatTime } from "../layer/format.ts";
 import { requireWorkspace, resolve } from "../layer/references.ts";
+import { deadEpoch, selfHolder, STALE_SECONDS } from "../mount/lease.ts";
 import type { LayerRow, WorkspaceRow } from "../store/rows.ts";
 import { onWorkspace, printJson } from "./layers_session.ts";
 import { held, type Run, type Session } from "./session.ts";
@@ -56,8 +56,9 @@ export function addInspectCommands(program: Command, run: Run): void {
         }
         if (row.lease !== null) {
           // A holder that crashed never gave its lease back: take it, which fences him, and give it.
-          const self = { host: hostname(), pid: Deno.pid, mountPoint: null };
-          const lease = await session.store.attach(row.id, self, 0);
+          const dead = deadEpoch(row.lease);
+          const self = selfHolder(null);
+          const lease = await session.store.attach(row.id, self, STALE_SECONDS, dead);
           await session.store.detach(row.id, lease.epoch);
         }
         await session.store.deleteWorkspace(row.id);

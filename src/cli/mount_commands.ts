@@ -1,12 +1,13 @@
 import type { Command } from "commander";
 import { TarboxError } from "../base/errors.ts";
 import { resolveHome } from "../base/home.ts";
+import { formatTime } from "../layer/format.ts";
 import { runDaemon } from "../mount/daemon.ts";
-import { readRecords } from "../mount/record.ts";
+import { type FoundRecord, readRecords } from "../mount/record.ts";
 import { spawnDaemon } from "../mount/spawn.ts";
 import { unmount } from "../mount/unmount.ts";
 import { loadSettings } from "../mount/database.ts";
-import { alone, type GlobalOptions, held, type Run } from "./session.ts";
+import { alone, type GlobalOptions, held, print, type Run } from "./session.ts";
 
 interface MountOptions extends GlobalOptions {
   readonly foreground?: boolean;
@@ -54,47 +55,61 @@ export function addMountCommands(program: Command, run: Run): void {
   program
     .command("status")
     .description("workspaces, who holds them, their heads, and the mounts of this home")
-    .action((_options: unknown, command: Command) =>
-      run(command, async (session) => {
-        const [workspaces, layers, mounts] = await Promise.all([
-          session.store.workspaces(),
-          session.store.layers(),
-          readRecords(resolveHome()),
-        ]);
-        const facts = {
-          tenant: session.store.tenant,
-          workspaces: workspaces.map((workspace) => ({
-            name: workspace.name,
-            base: layers.find((layer) => layer.id === workspace.base)?.name ?? null,
-            held: held(workspace),
-            holder: workspace.lease === null ? null : {
-              ...workspace.lease.holder,
-              epoch: workspace.lease.epoch,
-              heartbeatAgeSeconds: workspace.lease.ageSeconds,
-            },
-          })),
-          mounts: mounts.map(({ record, alive, mounted }) => ({ ...record, alive, mounted })),
-        };
-        if (session.json) return await session.out(JSON.stringify(facts, null, 2) + "\n");
-        const lines: string[] = [];
-        for (const workspace of facts.workspaces) {
-          const state = workspace.held
-            ? `held by ${workspace.holder!.host}:${workspace.holder!.pid}` +
-              (workspace.holder!.mountPoint === null ? "" : ` at ${workspace.holder!.mountPoint}`)
-            : "free";
-          lines.push(`${workspace.name}  on ${workspace.base ?? "(empty)"}  ${state}`);
-        }
-        for (const { directory, pid, alive, mounted } of facts.mounts) {
-          const state = alive && mounted
-            ? `served by process ${pid}`
-            : mounted
-            ? `dead: its daemon is gone; \`tarbox umount ${directory}\` clears it`
-            : "unmounted, still writing back";
-          lines.push(`${directory}  ${state}`);
-        }
-        await session.out(lines.join("\n") + "\n");
-      })
-    );
+    .action((_options: unknown, command: Command) => status(command, run));
+}
+
+/** A mount of this home, in words. */
+function stateOf({ record, alive, mounted }: FoundRecord): string {
+  const { directory, pid, trouble } = record;
+  if (!alive) return `dead: its daemon is gone; \`tarbox umount ${directory}\` clears it`;
+  if (!mounted) return "unmounted, still writing back";
+  if (trouble === undefined) return `served by process ${pid}`;
+  const since = `since ${formatTime(new Date(trouble.since))}: ${trouble.why}`;
+  return trouble.kind === "waiting"
+    ? `served by process ${pid}, waits for the database ${since}`
+    : `served by process ${pid}, ${trouble.kind} ${since}`;
+}
+
+/** Tells of the mounts of this home also while the database is away. */
+async function status(command: Command, run: Run): Promise<void> {
+  const records = await readRecords(resolveHome());
+  const mounts = records.map(({ record, alive, mounted }) => ({ ...record, alive, mounted }));
+  const lines = records.map((found) => `${found.record.directory}  ${stateOf(found)}`);
+  let told = false;
+  await run(command, async (session) => {
+    const [workspaces, layers] = await Promise.all([
+      session.store.workspaces(),
+      session.store.layers(),
+    ]);
+    const facts = {
+      tenant: session.store.tenant,
+      workspaces: workspaces.map((workspace) => ({
+        name: workspace.name,
+        base: layers.find((layer) => layer.id === workspace.base)?.name ?? null,
+        held: held(workspace),
+        holder: workspace.lease === null ? null : {
+          ...workspace.lease.holder,
+          epoch: workspace.lease.epoch,
+          heartbeatAgeSeconds: workspace.lease.ageSeconds,
+        },
+      })),
+      mounts,
+    };
+    told = true;
+    if (session.json) return await session.out(JSON.stringify(facts, null, 2) + "\n");
+    const heads = facts.workspaces.map((workspace) => {
+      const state = workspace.held
+        ? `held by ${workspace.holder!.host}:${workspace.holder!.pid}` +
+          (workspace.holder!.mountPoint === null ? "" : ` at ${workspace.holder!.mountPoint}`)
+        : "free";
+      return `${workspace.name}  on ${workspace.base ?? "(empty)"}  ${state}`;
+    });
+    await session.out([...heads, ...lines].join("\n") + "\n");
+  });
+  if (told) return;
+  const { json, tenant } = command.optsWithGlobals<GlobalOptions>();
+  if (json) await print(JSON.stringify({ tenant, workspaces: null, mounts }, null, 2) + "\n");
+  else if (lines.length > 0) await print(lines.join("\n") + "\n");
 }
 
 async function mount(

@@ -1,16 +1,16 @@
-import { hostname } from "node:os";
 import type { Command } from "commander";
 import { InvariantError, TarboxError } from "../base/errors.ts";
-import { processAlive } from "../base/process.ts";
-import type { WorkspaceRow } from "../store/rows.ts";
+import { HeldError } from "../store/errors.ts";
+import type { Lease, WorkspaceRow } from "../store/rows.ts";
 import type { Store } from "../store/store.ts";
 import { openDatabase } from "../mount/database.ts";
+import { deadEpoch, leaseHolds, selfHolder, STALE_SECONDS } from "../mount/lease.ts";
 
 /** Seconds that a command waits for the mount that holds the workspace to answer. */
 const HOLDER_TIMEOUT_SECONDS = 120;
 
-/** Seconds without a heartbeat after which a holder counts as gone. */
-export const STALE_SECONDS = 15;
+/** Seconds that a command waits for another command on the same workspace to end. */
+const COMMAND_TIMEOUT_SECONDS = 60;
 
 /** What a command works with: the store of its tenant, and where to print. */
 export interface Session {
@@ -83,9 +83,7 @@ export function tell(error: unknown, debug: boolean): number {
  * this machine, that process is there.
  */
 export function held(workspace: WorkspaceRow): boolean {
-  const { lease } = workspace;
-  if (lease === null || lease.ageSeconds >= STALE_SECONDS) return false;
-  return lease.holder.host !== hostname() || processAlive(lease.holder.pid);
+  return leaseHolds(workspace.lease);
 }
 
 /** A session over an open store. */
@@ -111,16 +109,26 @@ export function makeSession(store: Store, options: GlobalOptions): Session {
       argument: unknown,
       offline: (epoch: number | null) => Promise<T>,
     ): Promise<T> {
-      const workspace = await session.row();
-      if (held(workspace)) {
-        return await store.ask(workspace.id, command, argument, HOLDER_TIMEOUT_SECONDS) as T;
-      }
-      const holder = { host: hostname(), pid: Deno.pid, mountPoint: null };
-      const lease = await store.attach(workspace.id, holder, 0);
-      try {
-        return await offline(lease.epoch);
-      } finally {
-        await store.detach(workspace.id, lease.epoch);
+      const deadline = performance.now() + COMMAND_TIMEOUT_SECONDS * 1000;
+      for (;;) {
+        const { id, lease } = await session.row();
+        // A mount carries it out itself; another command is soon done.
+        if (leaseHolds(lease) && lease!.holder.mountPoint !== null) {
+          return await store.ask(id, command, argument, HOLDER_TIMEOUT_SECONDS) as T;
+        }
+        let taken: Lease;
+        try {
+          taken = await store.attach(id, selfHolder(null), STALE_SECONDS, deadEpoch(lease));
+        } catch (error) {
+          if (!(error instanceof HeldError) || performance.now() > deadline) throw error;
+          await new Promise((resolve) => setTimeout(resolve, 50));
+          continue;
+        }
+        try {
+          return await offline(taken.epoch);
+        } finally {
+          await store.detach(id, taken.epoch);
+        }
       }
     },
   };

@@ -1,18 +1,14 @@
-import { hostname } from "node:os";
 import { TarboxError } from "../base/errors.ts";
-import { processAlive } from "../base/process.ts";
 import { openDatabase, type Settings } from "./database.ts";
 import { detachMount, mountFuse } from "../fuse/mount.ts";
 import { resolve } from "../layer/references.ts";
 import type { Chain, WorkspaceRow } from "../store/rows.ts";
 import type { Store } from "../store/store.ts";
 import { Holding } from "./holding.ts";
-import { removeRecord, writeRecord } from "./record.ts";
+import { deadEpoch, selfHolder, STALE_SECONDS } from "./lease.ts";
+import { removeRecord, type Trouble, writeRecord } from "./record.ts";
 import { RequestThread } from "./request_thread.ts";
 import type { MountSpec } from "./spec.ts";
-
-/** Seconds without a heartbeat after which another mount may take the workspace over. */
-const STALE_SECONDS = 15;
 
 /** What is mounted: a state of the tree, and the lease when it may be written. */
 interface Mounted {
@@ -35,6 +31,7 @@ export async function runDaemon(spec: MountSpec): Promise<number> {
     log: "",
   };
   let failure: TarboxError | null = null;
+  let written: Promise<void> = Promise.resolve();
   try {
     await writeRecord(spec.home, { ...record, state: "starting" });
     const database = await openDatabase({
@@ -44,8 +41,12 @@ export async function runDaemon(spec: MountSpec): Promise<number> {
       home: spec.home,
     });
     try {
-      await serve(spec, database.store, database.settings, async () => {
-        await writeRecord(spec.home, { ...record, state: "serving" });
+      await serve(spec, database.store, database.settings, async (trouble) => {
+        const known = trouble === null ? {} : { trouble };
+        written = written.catch(() => {}).then(() =>
+          writeRecord(spec.home, { ...record, state: "serving", ...known })
+        );
+        await written;
       });
     } finally {
       await database.close();
@@ -56,6 +57,7 @@ export async function runDaemon(spec: MountSpec): Promise<number> {
       : new TarboxError(error instanceof Error ? error.message : String(error));
     console.error(error);
   }
+  await written.catch(() => {});
   if (failure === null) {
     await removeRecord(spec.home, spec.directory, Deno.pid);
     return 0;
@@ -69,10 +71,11 @@ async function serve(
   spec: MountSpec,
   store: Store,
   settings: Settings,
-  serving: () => Promise<void>,
+  serving: (trouble: Trouble | null) => Promise<void>,
 ): Promise<void> {
   const mounted = await open(spec, store);
   const { workspace, epoch } = mounted;
+  const { filesystem } = settings.config;
   try {
     const device = await mountFuse(spec.directory, {
       allowOther: spec.allowOther,
@@ -87,17 +90,28 @@ async function serve(
       noatime: spec.noatime,
       uid: Deno.uid() ?? 0,
       gid: Deno.gid() ?? 0,
-      maxFileSize: settings.config.filesystem.maxFileSize,
+      maxFileSize: filesystem.maxFileSize,
+      commitIntervalMs: filesystem.commitInterval * 1000,
+      dirtyBytesMax: filesystem.dirtyLimit,
       metadataCacheBytes: settings.config.cache.metadataCacheSize,
       blockCacheBytes: settings.config.cache.blockCacheSize,
     });
-    const holding = new Holding(store, thread, workspace, epoch, mounted.chain, device);
+    let served = false;
+    let trouble: Trouble | null = null;
+    const holding = new Holding(store, thread, workspace, epoch, mounted.chain, device, {
+      retryTimeoutMs: filesystem.retryTimeout * 1000,
+      onTrouble(now) {
+        trouble = now;
+        if (served) void serving(now).catch(console.error);
+      },
+    });
     const stop = () => void detachMount(spec.directory, true).catch(console.error);
     Deno.addSignalListener("SIGTERM", stop);
     Deno.addSignalListener("SIGINT", stop);
     try {
       await holding.start();
-      await serving();
+      served = true;
+      await serving(trouble);
       await holding.ended();
     } finally {
       Deno.removeSignalListener("SIGTERM", stop);
@@ -107,7 +121,8 @@ async function serve(
       thread.terminate();
     }
   } finally {
-    if (epoch !== null) await store.detach(workspace.id, epoch);
+    // A lease that cannot be given back goes stale by itself.
+    if (epoch !== null) await store.detach(workspace.id, epoch).catch(console.error);
   }
 }
 
@@ -131,8 +146,9 @@ async function open(spec: MountSpec, store: Store): Promise<Mounted> {
   }
   const lease = await store.attach(
     found.id,
-    { host: hostname(), pid: Deno.pid, mountPoint: spec.directory },
-    holderIsGone(found) ? 0 : STALE_SECONDS,
+    selfHolder(spec.directory),
+    STALE_SECONDS,
+    deadEpoch(found.lease),
   );
   const workspace = (await store.workspace(spec.workspace))!;
   return {
@@ -141,10 +157,4 @@ async function open(spec: MountSpec, store: Store): Promise<Mounted> {
     chain: await store.chain(workspace.head),
     counters: await store.counters(workspace.head.lineage),
   };
-}
-
-/** Whether the lease is left over from a process of this machine that is dead. */
-function holderIsGone(workspace: WorkspaceRow): boolean {
-  const holder = workspace.lease?.holder;
-  return holder !== undefined && holder.host === hostname() && !processAlive(holder.pid);
 }

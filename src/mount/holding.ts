@@ -3,19 +3,23 @@ import { InvariantError, TarboxError } from "../base/errors.ts";
 import { invalidateEntry, invalidateInode } from "../fuse/notify.ts";
 import { Committer } from "../journal/committer.ts";
 import { layerCommands, runLayerCommand } from "../layer/commands.ts";
-import { FencedError } from "../store/errors.ts";
+import { FencedError, UnavailableError } from "../store/errors.ts";
 import { answerLoad, type Load } from "../store/loads.ts";
 import type { Chain, Point, WorkspaceRow } from "../store/rows.ts";
 import type { Reply, Request, Store } from "../store/store.ts";
 import { Control } from "./control.ts";
+import { HEARTBEAT_MS } from "./lease.ts";
 import type { Forget, ToMain } from "./messages.ts";
+import type { Trouble } from "./record.ts";
 import type { RequestThread } from "./request_thread.ts";
 
-/** Milliseconds between heartbeats of the lease; a third of what makes it stale. */
-const HEARTBEAT_MS = 4_000;
-
-/** Milliseconds for which reads of the tree wait for a database that is away. */
-const RETRY_TIMEOUT_MS = 60_000;
+/** How a {@link Holding} waits, and whom it tells what is wrong. */
+export interface HoldingOptions {
+  /** For which operations wait for a database that is away. */
+  readonly retryTimeoutMs: number;
+  /** Called when commits wait, failed for good, or (null) go on. */
+  readonly onTrouble: (trouble: Trouble | null) => void;
+}
 
 /**
  * The main thread's side of a mount: answers the request thread's loads, commits its batches, keeps
@@ -26,6 +30,8 @@ export class Holding {
   readonly #thread: RequestThread;
   readonly #epoch: number | null;
   readonly #device: number;
+  readonly #options: HoldingOptions;
+  #trouble: Trouble | null = null;
   #workspace: WorkspaceRow;
   #chain: Chain;
   #committer: Committer | null = null;
@@ -48,6 +54,7 @@ export class Holding {
     epoch: number | null,
     chain: Chain,
     device: number,
+    options: HoldingOptions,
   ) {
     this.#store = store;
     this.#thread = thread;
@@ -55,6 +62,7 @@ export class Holding {
     this.#epoch = epoch;
     this.#chain = chain;
     this.#device = device;
+    this.#options = options;
     this.#controls = new Control({
       store,
       workspace: workspace.name,
@@ -70,12 +78,13 @@ export class Holding {
     const epoch = this.#epoch;
     if (epoch !== null) {
       this.#committer = new Committer(this.#store, this.#workspace.id, epoch, () => this.#head(), {
-        retryTimeoutMs: RETRY_TIMEOUT_MS,
-        onCommitted: (sequence) => this.#thread.send({ type: "committed", sequence }),
-        onFailed: (error) => {
-          console.error(error);
-          this.#thread.send({ type: "commit-failed", message: error.message });
+        retryTimeoutMs: this.#options.retryTimeoutMs,
+        onCommitted: (sequence) => {
+          this.#answered();
+          this.#thread.send({ type: "committed", sequence });
         },
+        onWaiting: (error) => this.#waiting(error),
+        onFailed: (error) => this.#failed(error),
       });
       this.#heartbeat = setInterval(() => void this.#beat(epoch), HEARTBEAT_MS);
       this.#unserve = await this.#store.serve(
@@ -105,12 +114,39 @@ export class Holding {
   async #beat(epoch: number): Promise<void> {
     try {
       await this.#store.heartbeat(this.#workspace.id, epoch);
+      this.#answered();
     } catch (error) {
-      if (!(error instanceof FencedError)) return;
-      console.error(error.message);
-      this.#thread.send({ type: "commit-failed", message: error.message });
-      clearInterval(this.#heartbeat);
+      if (error instanceof FencedError) this.#failed(error);
+      else if (error instanceof UnavailableError) this.#waiting(error);
+      else console.error(error);
     }
+  }
+
+  /** The database is away, and is tried again. */
+  #waiting(error: Error): void {
+    if (this.#trouble === null) this.#tell("waiting", error.message);
+  }
+
+  /** The database answered. */
+  #answered(): void {
+    if (this.#trouble?.kind !== "waiting") return;
+    this.#trouble = null;
+    console.error(`${new Date().toISOString()} the database answers again`);
+    this.#options.onTrouble(null);
+  }
+
+  /** Nothing will be committed any more. */
+  #failed(error: Error): void {
+    clearInterval(this.#heartbeat);
+    if (this.#trouble !== null && this.#trouble.kind !== "waiting") return;
+    this.#tell(error instanceof FencedError ? "lost lease" : "failed", error.message);
+    this.#thread.send({ type: "commit-failed", message: error.message });
+  }
+
+  #tell(kind: Trouble["kind"], why: string): void {
+    this.#trouble = { kind, why, since: new Date().toISOString() };
+    console.error(`${this.#trouble.since} ${kind}: ${why}`);
+    this.#options.onTrouble(this.#trouble);
   }
 
   #receive(message: ToMain): void {
@@ -147,19 +183,24 @@ export class Holding {
   }
 
   async #load(id: number, load: Load): Promise<void> {
-    const deadline = Date.now() + RETRY_TIMEOUT_MS;
+    const deadline = performance.now() + this.#options.retryTimeoutMs;
+    const give = (errno: number) => this.#thread.send({ type: "load-failed", id, errno });
     for (let pause = 50;; pause = Math.min(pause * 2, 1000)) {
+      // What is stored now is another holder's: with what memory has of ours it makes no tree.
+      if (this.#trouble?.kind === "lost lease") return give(EIO);
       try {
         const loaded = await answerLoad(this.#store, this.#chain, load);
+        this.#answered();
         return this.#thread.send({ type: "loaded", id, loaded });
       } catch (error) {
-        if (error instanceof InvariantError) {
+        if (!(error instanceof UnavailableError)) {
           console.error(error);
-          return this.#thread.send({ type: "load-failed", id, errno: EIO });
+          return give(EIO);
         }
-        if (Date.now() > deadline) {
-          console.error(`the database did not answer for ${RETRY_TIMEOUT_MS / 1000} s:`, error);
-          return this.#thread.send({ type: "load-failed", id, errno: EIO });
+        this.#waiting(error);
+        if (performance.now() + pause > deadline) {
+          console.error(`reading failed: no answer for ${this.#options.retryTimeoutMs / 1000} s`);
+          return give(EIO);
         }
         await new Promise((resolve) => setTimeout(resolve, pause));
       }

@@ -60,6 +60,8 @@ export interface WorkerStart {
   readonly maxFileSize: number;
   readonly metadataCacheBytes: number;
   readonly blockCacheBytes: number;
+  readonly commitIntervalMs: number;
+  readonly dirtyBytesMax: number;
 }
 
 /**

@@ -14,6 +14,17 @@ export interface MountRecord {
   /** `serving` once requests are answered; `failed` says why it never did. */
   readonly state: "starting" | "serving" | "failed";
   readonly error?: { readonly message: string; readonly hint?: string };
+  /** What is wrong with a mount that serves; absent: nothing. */
+  readonly trouble?: Trouble;
+}
+
+/** Why a mount that serves cannot commit. */
+export interface Trouble {
+  /** The database is away; commits failed for good; somebody else has the lease. */
+  readonly kind: "waiting" | "failed" | "lost lease";
+  readonly why: string;
+  /** ISO time. */
+  readonly since: string;
 }
 
 /** A record and what is true of it now. */

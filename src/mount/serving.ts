@@ -75,7 +75,11 @@ class Requests implements Waiter {
     this.#journal = new Journal(
       this.#fileSystem.tree,
       (batch) => this.#send({ type: "batch", batch }),
-      {},
+      {
+        commitIntervalMs: start.commitIntervalMs,
+        softBytes: Math.floor(start.dirtyBytesMax / 4),
+        hardBytes: start.dirtyBytesMax,
+      },
     );
     this.#fileSystem.useJournal(this.#journal);
     this.#fileSystem.onUnlock = (inode) => this.unlocked(inode);

@@ -50,7 +50,7 @@ export class TreeFixture {
 
   static async on(store: Store): Promise<TreeFixture> {
     const row = await store.createWorkspace("main", null, { uid: 0, gid: 0, time: 0n });
-    const holder = { host: "test", pid: 1, mountPoint: null };
+    const holder = { host: "test", pid: 1, mountPoint: "/mnt" };
     const { epoch } = await store.attach(row.id, holder, 15);
     return new TreeFixture(store, row, epoch);
   }

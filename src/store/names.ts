@@ -1,4 +1,5 @@
 import { TarboxError } from "../base/errors.ts";
+import { HeldError } from "./errors.ts";
 
 /**
  * Holds the rule for names of workspaces, layers and tenants: 1 to 128 letters, digits, `.`, `_`,
@@ -23,10 +24,10 @@ export function nameTaken(kind: "workspace" | "layer", name: string): TarboxErro
 export function leaseHeld(
   workspace: string,
   holder: { readonly host: string; readonly pid: number; readonly mountPoint: string | null },
-): TarboxError {
+): HeldError {
   const where = holder.mountPoint === null ? "" : ` at ${holder.mountPoint}`;
-  return new TarboxError(
-    `workspace ${workspace}: it is mounted by process ${holder.pid} on ${holder.host}${where}`,
+  return new HeldError(
+    `workspace ${workspace}: it is held by process ${holder.pid} on ${holder.host}${where}`,
     "unmount it there, or fork the workspace to work beside it",
   );
 }

@@ -136,6 +136,10 @@ export interface Holder {
   readonly mount?: number;
   /** It yields the lease when asked: several mounts share the workspace (spec/coherence.md). */
   readonly shared?: boolean;
+  /** The running system and process namespace in which `pid` is a number. */
+  readonly machine?: string;
+  /** When the process started, in ticks of that system: tells a number that was given again. */
+  readonly started?: string;
 }
 
 /** A sealed layer: a named point. */

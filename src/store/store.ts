@@ -69,7 +69,7 @@ export interface Catalog {
    * that of epoch `gone`, which the caller knows to be dead.
    * Inodes with nlink 0 that a crashed holder left are reclaimed (marked dead in the head), unless
    * mounts of the workspace are registered, which may have them open.
-   * @throws {TarboxError} naming the holder when the lease is held.
+   * @throws {HeldError} naming the holder when the lease is held.
    */
   attach(
     workspace: number,
@@ -87,6 +87,7 @@ export interface Catalog {
    * `sequence` (1, 2, 3… per epoch) that was committed already changes nothing and succeeds.
    * With `publish`, other mounts are told which keys changed; without, that anything may have.
    * @throws {FencedError} when epoch or head are no longer current; then nothing was written.
+   * @throws {RewoundError} when the batch before this one is not there.
    */
   commit(
     workspace: number,

@@ -19,7 +19,7 @@ import {
 } from "../../src/store/rows.ts";
 import type { Store } from "../../src/store/store.ts";
 
-const HOLDER = { host: "test", pid: 1, mountPoint: null };
+const HOLDER = { host: "test", pid: 1, mountPoint: "/mnt" };
 
 /** A batch being made. */
 interface Draft {

@@ -1,6 +1,6 @@
 import { equalBytes, hex, latin1 } from "../../base/bytes.ts";
 import { invariant, TarboxError } from "../../base/errors.ts";
-import { FencedError } from "../errors.ts";
+import { FencedError, RewoundError } from "../errors.ts";
 import { checkName, leaseHeld, nameTaken } from "../names.ts";
 import {
   type Batch,
@@ -259,6 +259,7 @@ class MemoryStore extends MemorySharing implements Store {
     if (workspace.head.lineage !== head.lineage || workspace.head.ordinal !== head.ordinal) {
       throw new FencedError(workspace.name);
     }
+    if (sequence !== workspace.committed + 1) throw new RewoundError(workspace.name);
     this.#apply(head, batch);
     const { shared } = workspace;
     shared.version++;

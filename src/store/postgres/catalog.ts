@@ -1,6 +1,6 @@
 import { DatabaseError } from "ts-postgres";
 import { TarboxError } from "../../base/errors.ts";
-import { FencedError } from "../errors.ts";
+import { FencedError, RewoundError } from "../errors.ts";
 import { checkName, leaseHeld, nameTaken } from "../names.ts";
 import { emptyRoot } from "../root.ts";
 import type { Batch, Holder, LayerRow, Lease, Point, WorkspaceRow } from "../rows.ts";
@@ -127,7 +127,7 @@ export class PostgresCatalog {
    * another mount does.
    */
   async #reclaimOrphans(
-    { id, head: { lineage, ordinal } }: WorkspaceRow,
+    { id, lease, head: { lineage, ordinal } }: WorkspaceRow,
     mount: number | null,
   ): Promise<void> {
     const rows = await this.#pool.read(
@@ -141,7 +141,10 @@ export class PostgresCatalog {
     if (rows.length === 0) return;
     const inodes = rows.map(({ inode }) => Number(inode));
     await this.#pool.transaction(
-      killInodes([this.#tenant, lineage, ordinal], inodes),
+      [
+        ["select tarbox_check_lease($1, $2, $3)", [this.#tenant, id, lease!.epoch]],
+        ...killInodes([this.#tenant, lineage, ordinal], inodes),
+      ],
       "reclaim",
     );
   }
@@ -187,6 +190,7 @@ export class PostgresCatalog {
       ], "commit");
     } catch (error) {
       if (isCode(error, "TB002")) return;
+      if (isCode(error, "TB003")) throw new RewoundError((await this.#byId(id)).name);
       if (isCode(error, "TB001")) throw new FencedError((await this.#byId(id)).name);
       throw error;
     }
