@@ -7,11 +7,25 @@ import { bytea, type Statement } from "./connection.ts";
 /** Bytes of contents that one statement carries at most, but for a single larger one. */
 const CONTENTS_BYTES = 4 * 1024 * 1024;
 
+/**
+ * A condition: the versions that are alive of the keys, found by key and named by their place.
+ *
+ * A table has no statistics in its first minute, and an import or an untar fills it in that time.
+ * Without them every join is estimated at one row, and PostgreSQL reads the whole lineage by another
+ * index instead of a few keys by theirs. What is in the array cannot be joined in another order, and
+ * with `order by died limit 1` only the index of the key serves.
+ */
+function alive(table: string, keys: string, match: string, condition = ""): string {
+  return `t.tenant_id = $1 and t.ctid = any(array(
+    select v.ctid from ${keys} cross join lateral (
+      select t.ctid, t.born from ${table} t
+       where t.tenant_id = $1 and t.lineage = $2 and ${match} and t.died > $3
+       order by t.died limit 1) v${condition}))`;
+}
+
 /** Ends the versions that are alive and older than the ordinal; what was born at it is rewritten. */
 function age(table: string, keys: string, match: string): string {
-  return `update ${table} t set died = $3 from ${keys}
-    where t.tenant_id = $1 and t.lineage = $2 and ${match}
-      and t.died = 2147483647 and t.born < $3`;
+  return `update ${table} t set died = $3 where ${alive(table, keys, match, " where v.born < $3")}`;
 }
 
 /**
@@ -28,8 +42,7 @@ function remove(
   const list = columns.join(", ");
   return [
     age(table, keys, match),
-    `delete from ${table} t using ${keys} where t.tenant_id = $1 and t.lineage = $2 and ${match}
-        and t.died = 2147483647`,
+    `delete from ${table} t where ${alive(table, keys, match)}`,
     `with recursive chain(lineage, ordinal, depth) as (
        select l.parent_lineage, l.parent_ordinal, 1 from lineages l
         where l.tenant_id = $1 and l.lineage = $2 and l.parent_lineage is not null
@@ -155,8 +168,11 @@ export function killInodes(
       [...at, inodes],
     ]),
     [
-      `delete from blocks t using ${keys} where t.tenant_id = $1 and t.lineage = $2
-          and t.inode = k.inode and t.died = 2147483647 and t.born = $3`,
+      `delete from blocks t where t.tenant_id = $1 and t.ctid = any(array(
+         select v.ctid from ${keys} cross join lateral (
+           select t.ctid from blocks t
+            where t.tenant_id = $1 and t.lineage = $2 and t.inode = k.inode
+              and t.died = 2147483647 and t.born = $3 offset 0) v))`,
       [...at, inodes],
     ] as Statement,
   ].map(usedParameters);
