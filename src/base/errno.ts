@@ -19,6 +19,7 @@ export const ENODEV = 19;
 export const ENOTDIR = 20;
 export const EISDIR = 21;
 export const EINVAL = 22;
+export const ENFILE = 23;
 export const ENOTTY = 25;
 export const EFBIG = 27;
 export const ENOSPC = 28;
@@ -55,6 +56,7 @@ const NAMES: ReadonlyMap<number, string> = new Map([
   [ENOTDIR, "ENOTDIR"],
   [EISDIR, "EISDIR"],
   [EINVAL, "EINVAL"],
+  [ENFILE, "ENFILE"],
   [ENOTTY, "ENOTTY"],
   [EFBIG, "EFBIG"],
   [ENOSPC, "ENOSPC"],

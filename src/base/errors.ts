@@ -12,10 +12,17 @@ export class TarboxError extends Error {
     readonly hint?: string,
     /** Exit status of the command: 1 failed, 2 wrong usage. */
     readonly status: number = 1,
-    options?: ErrorOptions,
+    options: ErrorOptions & {
+      /** What a system call returns that stands for the failed command (the control directory). */
+      readonly errno?: number;
+    } = {},
   ) {
     super(message, options);
+    this.systemErrno = options.errno ?? null;
   }
+
+  /** The errno that a control file answers with; null: nothing fits better than EINVAL. */
+  readonly systemErrno: number | null;
 }
 
 /**

@@ -19,6 +19,12 @@ interface SwitchFacts {
   readonly saved: LayerFacts | null;
 }
 
+interface RestoreFacts {
+  readonly from: string;
+  readonly changes: number;
+  readonly saved: LayerFacts | null;
+}
+
 /** Commands on layers, on what is in them, and on workspaces. */
 export function addLayerCommands(program: Command, run: Run): void {
   addHeadCommands(program, run);
@@ -68,6 +74,23 @@ function addHeadCommands(program: Command, run: Run): void {
     .action((_options: unknown, command: Command) =>
       run(command, async (session) => {
         await tellSwitch(session, await onWorkspace(session, "undo", {}) as SwitchFacts);
+      })
+    );
+
+  program
+    .command("restore")
+    .description("bring paths back as they were in a layer; what is unsealed is sealed first")
+    .argument("<REF>")
+    .argument("<PATHS...>", "absolute paths in the workspace")
+    .action((ref: string, paths: string[], _options: unknown, command: Command) =>
+      run(command, async (session) => {
+        const facts = await onWorkspace(session, "restore", { ref, paths }) as RestoreFacts;
+        if (session.json) return await printJson(session, facts);
+        if (session.quiet) return;
+        if (facts.saved !== null) {
+          await session.out(`sealed what was unsealed as ${facts.saved.name}\n`);
+        }
+        await session.out(`${facts.changes} paths restored from ${facts.from}\n`);
       })
     );
 

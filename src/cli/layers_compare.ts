@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import { fromLatin1, text, utf8 } from "../base/bytes.ts";
+import { fromLatin1, text } from "../base/bytes.ts";
 import { TarboxError } from "../base/errors.ts";
 import { ancestry } from "../layer/chains.ts";
 import {
@@ -16,6 +16,7 @@ import {
 import { findPath } from "../layer/file.ts";
 import { history, historyLines } from "../layer/history.ts";
 import { layerFacts } from "../layer/commands.ts";
+import { absolutePath } from "../layer/paths.ts";
 import type { Resolved } from "../layer/references.ts";
 import { printJson, resolveFlushed } from "./layers_session.ts";
 import { type GlobalOptions, type Run, type Session, tell } from "./session.ts";
@@ -66,7 +67,7 @@ async function diff(
 ): Promise<number> {
   const [second, ...more] = rest;
   const secondIsPath = second !== undefined && /^\.?\//.test(second);
-  const paths = (secondIsPath ? rest : more).map(absolute);
+  const paths = (secondIsPath ? rest : more).map(absolutePath);
   const to = second === undefined || secondIsPath ? "head" : second;
   const [old, now] = [await resolveFlushed(session, from), await resolveFlushed(session, to)];
   const compared = await compare(session.store, {
@@ -91,12 +92,6 @@ function label(session: Session, resolved: Resolved): string {
   return resolved.workspace.name === session.workspace
     ? resolved.label
     : `${resolved.workspace.name}/${resolved.label}`;
-}
-
-/** A path given on the command line: of the workspace's root, without `.` and doubled slashes. */
-function absolute(path: string): Uint8Array {
-  const parts = path.split("/").filter((part) => part !== "" && part !== ".");
-  return utf8(`/${parts.join("/")}`);
 }
 
 async function printStat(session: Session, compared: Compared): Promise<void> {
@@ -142,7 +137,7 @@ async function showHistory(session: Session, path: string, patch: boolean): Prom
   const { store } = session;
   const row = await session.row();
   const layers = ancestry(await store.layers(), row.base);
-  const wanted = absolute(path);
+  const wanted = absolutePath(path);
   const facts = [];
   let found = false;
   for await (const entry of history(store, layers, wanted)) {

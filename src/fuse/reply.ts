@@ -97,7 +97,7 @@ export function outHeader(unique: bigint, errno: number, length: number): Uint8A
 
 function setEntry(view: DataView, at: number, attributes: Attributes): void {
   // Inode numbers are never given twice, so (nodeid, generation 0) is unique for ever.
-  setU64(view, at + ENTRY_OUT.nodeid, attributes.inode);
+  setU64(view, at + ENTRY_OUT.nodeid, attributes.nodeId ?? attributes.inode);
   setValid(
     view,
     at + ENTRY_OUT.entry_valid,

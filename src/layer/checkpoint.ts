@@ -1,10 +1,13 @@
+import { ENOENT } from "../base/errno.ts";
 import { TarboxError } from "../base/errors.ts";
 import { hex } from "../base/bytes.ts";
 import { nowNanoseconds } from "../base/clock.ts";
 import { type LayerRow, type Point, ROOT_INODE, type WorkspaceRow } from "../store/rows.ts";
 import type { Store } from "../store/store.ts";
 import { ancestry } from "./chains.ts";
+import { absolutePath } from "./paths.ts";
 import { requireWorkspace, resolve } from "./references.ts";
+import { restoration } from "./restore.ts";
 
 /** Tries to find a name that nobody took in between. */
 const NAME_ATTEMPTS = 5;
@@ -167,9 +170,42 @@ export async function undo(
   const chain = ancestry(await store.layers(), row.base);
   const target = chain[await unsealed(store, row) ? 0 : 1];
   if (target === undefined) {
-    throw new TarboxError("undo: there is no layer below", "`tarbox layers` shows the chain");
+    throw new TarboxError("undo: there is no layer below", "`tarbox layers` shows the chain", 1, {
+      errno: ENOENT,
+    });
   }
   return await standOn(store, row, epoch, target, false);
+}
+
+/**
+ * Makes paths of the head what they are in the state that a reference names, with everything below
+ * them. What is unsealed is sealed before as `auto-…`, so that `undo` brings it back.
+ * @throws {TarboxError} when that state has no such path. @throws {FencedError}
+ */
+export async function restore(
+  store: Store,
+  workspace: WorkspaceRow,
+  epoch: number | null,
+  ref: string,
+  paths: readonly string[],
+): Promise<{ readonly from: string; readonly changes: number; readonly saved: LayerRow | null }> {
+  if (paths.length === 0) throw new TarboxError("restore: no path given", undefined, 2);
+  const { point, label } = await resolve(store, workspace.name, ref);
+  const { head } = await requireWorkspace(store, workspace.name);
+  const [from, to] = await Promise.all([store.chain(point), store.chain(head)]);
+  const { batch, changes } = await restoration(
+    store,
+    { chain: from, label },
+    { chain: to },
+    paths.map(absolutePath),
+  );
+  if (batch === null) return { from: label, changes: 0, saved: null };
+  const saved = await unsealed(store, workspace)
+    ? await autoCheckpoint(store, workspace, epoch, `before restoring from ${label}`)
+    : null;
+  const sealed = (await requireWorkspace(store, workspace.name)).head;
+  await store.amend(workspace.id, epoch, sealed, batch);
+  return { from: label, changes: changes.length, saved };
 }
 
 /**

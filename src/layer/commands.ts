@@ -1,7 +1,15 @@
 import { TarboxError } from "../base/errors.ts";
 import type { LayerRow, WorkspaceRow } from "../store/rows.ts";
 import type { Store } from "../store/store.ts";
-import { autoCheckpoint, checkpoint, fork, switchTo, undo, unsealed } from "./checkpoint.ts";
+import {
+  autoCheckpoint,
+  checkpoint,
+  fork,
+  restore,
+  switchTo,
+  undo,
+  unsealed,
+} from "./checkpoint.ts";
 
 /** A layer as every JSON answer shows it. */
 export interface LayerFacts {
@@ -38,6 +46,7 @@ export type LayerCommand = (
  * - `seal {message?}`: as `checkpoint`, named `auto-…`, only when something is unsealed
  *   → {@link LayerFacts} or null
  * - `switch {ref, discard?}`, `undo {}` → `{layer, saved}`
+ * - `restore {ref, paths}` → `{from, changes, saved}`
  * - `fork {name, from?}` → `{name}`
  */
 export const layerCommands: Readonly<Record<string, LayerCommand>> = {
@@ -69,6 +78,18 @@ export const layerCommands: Readonly<Record<string, LayerCommand>> = {
   async undo(store, workspace, epoch) {
     const { layer, saved } = await undo(store, workspace, epoch);
     return { layer: layerFacts(layer), saved: saved === null ? null : layerFacts(saved) };
+  },
+  async restore(store, workspace, epoch, argument) {
+    const { ref, paths } = fields(argument);
+    const wanted = Array.isArray(paths) ? paths : [paths];
+    const { from, changes, saved } = await restore(
+      store,
+      workspace,
+      epoch,
+      requiredText("ref", ref),
+      wanted.map((path) => requiredText("path", path)),
+    );
+    return { from, changes, saved: saved === null ? null : layerFacts(saved) };
   },
   async fork(store, workspace, epoch, argument) {
     const { name, from } = fields(argument);

@@ -6,6 +6,7 @@ import { type Change, changes, propertiesDiffer } from "./changes.ts";
 import { EMPTY_CHAIN } from "./chains.ts";
 import { readWhole } from "./file.ts";
 import { formatSize, quotePath } from "./format.ts";
+import { pathUnder } from "./paths.ts";
 import {
   countChanges,
   countLines,
@@ -70,15 +71,8 @@ export function tellable({ kind, content, before, after }: Change): boolean {
 function selected(change: Change, paths: readonly Uint8Array[]): boolean {
   return paths.length === 0 ||
     paths.some((path) =>
-      isUnder(change.path, path) || (change.oldPath !== null && isUnder(change.oldPath, path))
+      pathUnder(change.path, path) || (change.oldPath !== null && pathUnder(change.oldPath, path))
     );
-}
-
-function isUnder(path: Uint8Array, directory: Uint8Array): boolean {
-  if (directory.length <= 1) return true;
-  return path.length >= directory.length &&
-    equalBytes(path.subarray(0, directory.length), directory) &&
-    (path.length === directory.length || path[directory.length] === 0x2f);
 }
 
 /** A path whose type changed becomes two changes: a removed and an added one. */

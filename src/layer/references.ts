@@ -1,3 +1,4 @@
+import { ENOENT } from "../base/errno.ts";
 import { TarboxError } from "../base/errors.ts";
 import type { LayerRow, Point, WorkspaceRow } from "../store/rows.ts";
 import type { Store } from "../store/store.ts";
@@ -29,6 +30,8 @@ export async function requireWorkspace(store: Store, name: string): Promise<Work
   throw new TarboxError(
     `workspace ${name}: there is none of that name`,
     suggest(name, names) ?? "`tarbox workspace list` shows them",
+    1,
+    { errno: ENOENT },
   );
 }
 
@@ -126,6 +129,8 @@ function atTime(ref: string, own: readonly LayerRow[], chain: readonly LayerRow[
   throw new TarboxError(
     `reference ${ref}: no layer was sealed at or before ${formatTime(new Date(time))}`,
     "`tarbox layers` shows when each was sealed",
+    1,
+    { errno: ENOENT },
   );
 }
 
@@ -133,6 +138,8 @@ function missing(ref: string, names: readonly string[]): never {
   throw new TarboxError(
     `reference ${ref}: there is no such layer`,
     suggest(ref, names) ?? "`tarbox layers` shows what there is",
+    1,
+    { errno: ENOENT },
   );
 }
 
@@ -140,6 +147,8 @@ function tooFar(ref: string, below: number): TarboxError {
   return new TarboxError(
     `reference ${ref}: there are only ${below} layers below`,
     "`tarbox layers` shows them",
+    1,
+    { errno: ENOENT },
   );
 }
 

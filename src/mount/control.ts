@@ -1,18 +1,28 @@
-import { latin1 } from "../base/bytes.ts";
+import { latin1, utf8 } from "../base/bytes.ts";
+import { ENOENT } from "../base/errno.ts";
 import { TarboxError } from "../base/errors.ts";
 import { ancestry } from "../layer/chains.ts";
 import { drop } from "../layer/checkpoint.ts";
 import { compare, unifiedDiff } from "../layer/diff.ts";
 import { formatTime } from "../layer/format.ts";
 import { resolve } from "../layer/references.ts";
+import { layerUsage } from "../layer/usage.ts";
 import type { LayerRow } from "../store/rows.ts";
 import type { Store } from "../store/store.ts";
+
+/** Bytes of a diff that `layers/diff` keeps; what is longer ends with a line that says so. */
+const DIFF_BYTES_MAX = 64 * 1024 * 1024;
+
+/** Newest layers whose sizes `stats/usage` tells. */
+const USAGE_LAYERS = 100;
 
 /** What the control directory needs of the mount. */
 export interface ControlHost {
   readonly store: Store;
   /** Name of the workspace. */
   readonly workspace: string;
+  /** Where it is mounted. */
+  readonly directory: string;
   /** Carries out a command of the layers while the tree stands still. */
   execute(command: string, argument: unknown): Promise<unknown>;
 }
@@ -36,23 +46,46 @@ export class Control {
    * @throws what failed; `layers/last_error` tells it from then on
    */
   async perform(file: string, argument: string): Promise<string> {
-    if (argument === "") return await this.#read(file);
     try {
+      if (argument === "") return await this.#read(file);
+      if (file === "at") return await this.#state(argument);
       await this.#write(file, argument);
       this.#lastError = "";
       return "";
     } catch (error) {
-      this.#lastError = error instanceof Error ? error.message : String(error);
+      const hint = error instanceof TarboxError && error.hint !== undefined ? error.hint : null;
+      const message = error instanceof Error ? error.message : String(error);
+      this.#lastError = `${message}\n${hint === null ? "" : `${hint}\n`}`;
       throw error;
     }
+  }
+
+  /** The state that a name under `at` refers to, as JSON; `WORKSPACE:REF` for another workspace. */
+  async #state(name: string): Promise<string> {
+    const ref = name.replace(/^([A-Za-z0-9][A-Za-z0-9._+-]*):/, "$1/");
+    const { point, layer } = await resolve(this.#host.store, this.#host.workspace, ref);
+    if (layer === null) {
+      throw new TarboxError(
+        `at/${name}: a head is no sealed layer`,
+        "the mount itself shows it; `tarbox checkpoint` seals it",
+        1,
+        { errno: ENOENT },
+      );
+    }
+    return JSON.stringify(point);
   }
 
   async #write(file: string, argument: string): Promise<void> {
     const { store, workspace } = this.#host;
     switch (file) {
-      case "layers/new":
-        await this.#host.execute("checkpoint", { name: argument });
+      case "layers/new": {
+        const [name, ...message] = argument.split("\n");
+        await this.#host.execute("checkpoint", {
+          name: name!.trim(),
+          message: message.join("\n").trim(),
+        });
         return;
+      }
       case "layers/switch":
         await this.#host.execute("switch", { ref: argument });
         return;
@@ -60,10 +93,9 @@ export class Control {
         await drop(store, workspace, argument);
         return;
       case "layers/diff": {
-        const [from, to = "head", ...more] = argument.split(/\s+/);
-        if (more.length > 0) throw new TarboxError("layers/diff: write one or two references");
+        const { a, b } = twoReferences(argument);
         await this.#host.execute("flush", {});
-        this.#lastDiff = await diffText(store, workspace, from!, to);
+        this.#lastDiff = await diffText(store, workspace, a, b);
         return;
       }
       default:
@@ -72,9 +104,13 @@ export class Control {
   }
 
   async #read(file: string): Promise<string> {
-    if (file === "layers/last_error") return this.#lastError === "" ? "" : `${this.#lastError}\n`;
+    if (file === "layers/last_error") return latin1(utf8(this.#lastError));
     if (file === "layers/diff") return this.#lastDiff;
-    const { store } = this.#host;
+    return latin1(utf8(await this.#facts(file)));
+  }
+
+  async #facts(file: string): Promise<string> {
+    const { store, directory } = this.#host;
     const workspace = (await store.workspace(this.#host.workspace))!;
     const layers = await store.layers();
     const chain = ancestry(layers, workspace.base);
@@ -83,31 +119,85 @@ export class Control {
         return chain.map(line).join("");
       case "layers/current":
         return chain.length === 0 ? "" : `${chain[0]!.name}\n`;
-      case "layers/tree": {
-        const names = new Map((await store.workspaces()).map(({ id, name }) => [id, name]));
-        return layers.map((layer) => `${names.get(layer.workspace)}/${line(layer)}`).join("");
-      }
+      case "layers/tree":
+        return await treeText(store, layers);
+      case "at":
+        return [...new Set(chain.map(({ name }) => name))].map((name) => `${name}\n`).join("");
       case "stats/mount":
-        return JSON.stringify({
+        return json({
+          tenant: store.tenant,
           workspace: workspace.name,
+          directory,
+          process: Deno.pid,
           head: workspace.head,
-          lease: workspace.lease,
-        }) + "\n";
+          layer: chain[0]?.name ?? null,
+          epoch: workspace.lease?.epoch ?? null,
+          heartbeatAgeSeconds: workspace.lease?.ageSeconds ?? null,
+        });
+      case "stats/usage": {
+        const shown = chain.slice(0, USAGE_LAYERS);
+        const usage = await layerUsage(store, shown, layers);
+        return json({
+          workspace: workspace.name,
+          layers: chain.length,
+          newest: shown.map(({ name }, i) => ({ name, ...usage[i]! })),
+        });
+      }
       default:
-        return "";
+        throw new TarboxError(`${file}: it cannot be read`);
     }
   }
 }
 
+function json(facts: unknown): string {
+  return JSON.stringify(facts, null, 2) + "\n";
+}
+
+/** Two references of a line: the second defaults to the head. A time in `@{…}` may hold a space. */
+function twoReferences(argument: string): { a: string; b: string } {
+  const parts = argument.match(/(?:@\{[^}]*\}|\S)+/g) ?? [];
+  if (parts.length > 2) throw new TarboxError("layers/diff: write one or two references");
+  return { a: parts[0]!, b: parts[1] ?? "head" };
+}
+
 async function diffText(store: Store, workspace: string, a: string, b: string): Promise<string> {
   const [from, to] = [await resolve(store, workspace, a), await resolve(store, workspace, b)];
-  let text = "";
+  const parts: string[] = [];
+  let length = 0;
   const compared = await compare(store, { from, to });
-  for await (const part of unifiedDiff(store, compared)) text += latin1(part);
-  return text;
+  for await (const part of unifiedDiff(store, compared)) {
+    length += part.length;
+    if (length > DIFF_BYTES_MAX) {
+      parts.push("(longer than layers/diff keeps: use `tarbox diff`)\n");
+      break;
+    }
+    parts.push(latin1(part));
+  }
+  return parts.join("");
 }
 
 function line(layer: LayerRow): string {
-  const message = layer.message === "" ? "" : `\t${layer.message}`;
+  const message = layer.message === "" ? "" : `\t${layer.message.replaceAll("\n", " ")}`;
   return `${layer.name}\t${layer.uid.slice(0, 12)}\t${formatTime(layer.createdAt)}${message}\n`;
+}
+
+/** All layers of the tenant; a branch is indented, a straight line is not. */
+async function treeText(store: Store, layers: readonly LayerRow[]): Promise<string> {
+  const workspaces = await store.workspaces();
+  const names = new Map(workspaces.map(({ id, name }) => [id, name]));
+  const heads = Map.groupBy(workspaces, ({ base }) => base);
+  const above = Map.groupBy(layers, ({ parent }) => parent);
+  const todo = (above.get(null) ?? []).map((layer) => ({ layer, depth: 0 })).reverse();
+  let out = "";
+  while (todo.length > 0) {
+    const { layer, depth } = todo.pop()!;
+    const standing = (heads.get(layer.id) ?? []).map(({ name }) => name).join(", ");
+    const owner = names.get(layer.workspace);
+    out += `${"  ".repeat(depth)}${owner}/${line(layer).trimEnd()}` +
+      `${standing === "" ? "" : `\t<- ${standing}`}\n`;
+    const [first, ...branches] = above.get(layer.id) ?? [];
+    if (first !== undefined) todo.push({ layer: first, depth });
+    for (const branch of branches.reverse()) todo.push({ layer: branch, depth: depth + 1 });
+  }
+  return out;
 }

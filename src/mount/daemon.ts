@@ -99,6 +99,7 @@ async function serve(
     let served = false;
     let trouble: Trouble | null = null;
     const holding = new Holding(store, thread, workspace, epoch, mounted.chain, device, {
+      directory: spec.directory,
       retryTimeoutMs: filesystem.retryTimeout * 1000,
       onTrouble(now) {
         trouble = now;

@@ -1,7 +1,8 @@
-import { EACCES, EBUSY, EEXIST, EINVAL, EIO, ENOENT } from "../base/errno.ts";
+import { EINVAL, EIO } from "../base/errno.ts";
 import { InvariantError, TarboxError } from "../base/errors.ts";
 import { invalidateEntry, invalidateInode } from "../fuse/notify.ts";
 import { Committer } from "../journal/committer.ts";
+import { ChainCache } from "../layer/chains.ts";
 import { layerCommands, runLayerCommand } from "../layer/commands.ts";
 import { FencedError, UnavailableError } from "../store/errors.ts";
 import { answerLoad, type Load } from "../store/loads.ts";
@@ -9,12 +10,16 @@ import type { Chain, Point, WorkspaceRow } from "../store/rows.ts";
 import type { Reply, Request, Store } from "../store/store.ts";
 import { Control } from "./control.ts";
 import { HEARTBEAT_MS } from "./lease.ts";
-import type { Forget, ToMain } from "./messages.ts";
 import type { Trouble } from "./record.ts";
+import type { Forget, KnownInode, Rebase } from "../vfs/rebase.ts";
+import type { ToMain } from "./messages.ts";
+import { rebaseBetween } from "./rebasing.ts";
 import type { RequestThread } from "./request_thread.ts";
 
 /** How a {@link Holding} waits, and whom it tells what is wrong. */
 export interface HoldingOptions {
+  /** Where it is mounted. */
+  readonly directory: string;
   /** For which operations wait for a database that is away. */
   readonly retryTimeoutMs: number;
   /** Called when commits wait, failed for good, or (null) go on. */
@@ -40,10 +45,12 @@ export class Holding {
   #nextId = 1;
   /** Flushes and pauses on their way, by id. */
   readonly #flushes = new Map<number, (error: string | null) => void>();
+  #inspected: ((known: readonly KnownInode[]) => void) | null = null;
   #rebased: ((forget: Forget) => void) | null = null;
   /** Commands run one after the other: each pauses the tree. */
   #commands: Promise<unknown> = Promise.resolve();
   readonly #controls: Control;
+  readonly #views: ChainCache;
   readonly #serving = Promise.withResolvers<void>();
   readonly #ended = Promise.withResolvers<void>();
 
@@ -63,9 +70,11 @@ export class Holding {
     this.#chain = chain;
     this.#device = device;
     this.#options = options;
+    this.#views = new ChainCache(store);
     this.#controls = new Control({
       store,
       workspace: workspace.name,
+      directory: options.directory,
       execute: (command, argument) => this.#execute(command, argument),
     });
     this.#ended.promise.catch(() => {});
@@ -154,7 +163,7 @@ export class Holding {
       case "serving":
         return this.#serving.resolve();
       case "load":
-        return void this.#load(message.id, message.load);
+        return void this.#load(message.id, message.load, message.point);
       case "batch":
         return this.#committer!.submit(message.batch);
       case "command":
@@ -162,6 +171,10 @@ export class Holding {
       case "flushed":
         this.#flushes.get(message.id)?.(message.error);
         this.#flushes.delete(message.id);
+        return;
+      case "inspected":
+        this.#inspected?.(message.known);
+        this.#inspected = null;
         return;
       case "rebased":
         this.#rebased?.(message.forget);
@@ -182,14 +195,14 @@ export class Holding {
     this.#ended.reject(new InvariantError(message));
   }
 
-  async #load(id: number, load: Load): Promise<void> {
+  async #load(id: number, load: Load, point: Point | null): Promise<void> {
     const deadline = performance.now() + this.#options.retryTimeoutMs;
     const give = (errno: number) => this.#thread.send({ type: "load-failed", id, errno });
     for (let pause = 50;; pause = Math.min(pause * 2, 1000)) {
       // What is stored now is another holder's: with what memory has of ours it makes no tree.
       if (this.#trouble?.kind === "lost lease") return give(EIO);
       try {
-        const loaded = await answerLoad(this.#store, this.#chain, load);
+        const loaded = await answerLoad(this.#store, await this.#chainOf(point), load);
         this.#answered();
         return this.#thread.send({ type: "loaded", id, loaded });
       } catch (error) {
@@ -205,6 +218,11 @@ export class Holding {
         await new Promise((resolve) => setTimeout(resolve, pause));
       }
     }
+  }
+
+  /** The chain of a state, kept for lineages that were asked about. */
+  async #chainOf(point: Point | null): Promise<Chain> {
+    return point === null ? this.#chain : await this.#views.of(point);
   }
 
   /** Everything done before is committed; with `pause` the tree stands still until resumed. */
@@ -245,15 +263,20 @@ export class Holding {
       );
     }
     await this.#flush(true);
-    let rebase: { nextInode: number; nextCookie: number } | null = null;
+    let rebase: Rebase | null = null;
     try {
       const { workspace, epoch } = { workspace: this.#workspace, epoch: this.#epoch };
       const result = await runLayerCommand(this.#store, workspace, epoch, command, argument);
       this.#workspace = (await this.#store.workspace(this.#workspace.name))!;
       const { head } = this.#workspace;
-      const before = this.#head();
+      const before = this.#chain;
       this.#chain = await this.#store.chain(head);
-      if (head.lineage !== before.lineage) rebase = await this.#store.counters(head.lineage);
+      rebase = await rebaseBetween(this.#store, before, this.#chain, (inodes) => {
+        const inspected = Promise.withResolvers<readonly KnownInode[]>();
+        this.#inspected = inspected.resolve;
+        this.#thread.send({ type: "inspect", inodes });
+        return inspected.promise;
+      });
       return result;
     } finally {
       const rebased = rebase === null ? null : Promise.withResolvers<Forget>();
@@ -277,17 +300,9 @@ export class Holding {
       const result = await this.#controls.perform(command, argument);
       this.#thread.send({ type: "answer", id, answer: { result } });
     } catch (error) {
-      const message = error instanceof Error ? error.message : String(error);
-      this.#thread.send({ type: "answer", id, answer: { errno: controlErrno(message) } });
+      const errno = error instanceof TarboxError ? error.systemErrno ?? EINVAL : EIO;
+      if (!(error instanceof TarboxError)) console.error(error);
+      this.#thread.send({ type: "answer", id, answer: { errno } });
     }
   }
-}
-
-/** The errno nearest to why a control command failed. */
-function controlErrno(message: string): number {
-  if (/taken|exists/.test(message)) return EEXIST;
-  if (/no such|none of|does not exist|unknown|not found|no layer/i.test(message)) return ENOENT;
-  if (/needed|held/.test(message)) return EBUSY;
-  if (/refused|denied/.test(message)) return EACCES;
-  return EINVAL;
 }

@@ -1,16 +1,18 @@
 import type { SequencedBatch } from "../journal/port.ts";
 import type { Load, Loaded } from "../store/loads.ts";
-
-/** What the kernel must forget after the tree changed under it. */
-export interface Forget {
-  readonly entries: readonly { readonly parent: number; readonly name: Uint8Array }[];
-  readonly inodes: readonly number[];
-}
+import type { Point } from "../store/rows.ts";
+import type { Forget, KnownInode, Rebase } from "../vfs/rebase.ts";
 
 /** From the request thread to the main thread. */
 export type ToMain =
   | { readonly type: "serving" }
-  | { readonly type: "load"; readonly id: number; readonly load: Load }
+  | {
+    readonly type: "load";
+    readonly id: number;
+    readonly load: Load;
+    /** The state that is asked about; null: the head. */
+    readonly point: Point | null;
+  }
   | { readonly type: "batch"; readonly batch: SequencedBatch }
   | {
     readonly type: "command";
@@ -20,6 +22,7 @@ export type ToMain =
   }
   /** Everything done before the `flush` or `pause` of this id is committed (or `error`). */
   | { readonly type: "flushed"; readonly id: number; readonly error: string | null }
+  | { readonly type: "inspected"; readonly known: readonly KnownInode[] }
   | { readonly type: "rebased"; readonly forget: Forget }
   /** The mount is gone and everything is committed, unless `error` says what is lost. */
   | { readonly type: "ended"; readonly error: string | null }
@@ -40,10 +43,12 @@ export type ToWorker =
   | { readonly type: "flush"; readonly id: number }
   /** Flush, and answer no request until `resume`: the tree stands still in between. */
   | { readonly type: "pause"; readonly id: number }
+  /** While paused: which of these inodes does the kernel know? Answered by `inspected`. */
+  | { readonly type: "inspect"; readonly inodes: readonly number[] }
   | {
     readonly type: "resume";
-    /** The head stands on another layer now: these are its counters. Null: nothing changed. */
-    readonly rebase: { readonly nextInode: number; readonly nextCookie: number } | null;
+    /** The head shows another state now. Null: nothing changed. Answered by `rebased`. */
+    readonly rebase: Rebase | null;
   };
 
 /** What the request thread starts with. */

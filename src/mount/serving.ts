@@ -7,7 +7,8 @@ import { serveLoop } from "../fuse/loop.ts";
 import { Session, type Waiter } from "../fuse/session.ts";
 import { Journal } from "../journal/journal.ts";
 import type { Load } from "../store/loads.ts";
-import { MountedFileSystem } from "../vfs/mounted.ts";
+import type { Point } from "../store/rows.ts";
+import { FrontFileSystem } from "../vfs/front.ts";
 import type { Context } from "../vfs/operations.ts";
 import type { Wait } from "../vfs/suspension.ts";
 import { type ToMain, type ToWorker, unwrap, type WorkerStart, wrap } from "./messages.ts";
@@ -17,6 +18,8 @@ interface Parked {
   readonly context: Context;
   readonly resume: () => void;
   readonly load: Load | null;
+  /** The state that the load is of; null: the head. */
+  readonly point: Point | null;
   /** How often the tree had been rebased when it was asked. */
   readonly rebases: number;
 }
@@ -39,7 +42,7 @@ class Requests implements Waiter {
   readonly #port: MessagePort;
   readonly #wake: Eventfd;
   readonly #device: Device;
-  readonly #fileSystem: MountedFileSystem;
+  readonly #fileSystem: FrontFileSystem;
   readonly #journal: Journal;
   readonly #session: Session;
   readonly #parked = new Map<number, Parked>();
@@ -60,7 +63,7 @@ class Requests implements Waiter {
     this.#port = port;
     this.#wake = Eventfd.of(start.wakeDescriptor);
     this.#device = new Device(start.device);
-    this.#fileSystem = new MountedFileSystem({
+    this.#fileSystem = new FrontFileSystem({
       nextInode: start.nextInode,
       nextCookie: start.nextCookie,
       readOnly: start.readOnly,
@@ -73,7 +76,7 @@ class Requests implements Waiter {
       gid: start.gid,
     });
     this.#journal = new Journal(
-      this.#fileSystem.tree,
+      this.#fileSystem.head.tree,
       (batch) => this.#send({ type: "batch", batch }),
       {
         commitIntervalMs: start.commitIntervalMs,
@@ -81,7 +84,7 @@ class Requests implements Waiter {
         hardBytes: start.dirtyBytesMax,
       },
     );
-    this.#fileSystem.useJournal(this.#journal);
+    this.#fileSystem.head.useJournal(this.#journal);
     this.#fileSystem.onUnlock = (inode) => this.unlocked(inode);
     this.#session = new Session(this.#device, this.#fileSystem, this, {
       onBroken: (error: unknown) => {
@@ -125,13 +128,14 @@ class Requests implements Waiter {
     switch (wait.kind) {
       case "load": {
         const id = this.#nextId++;
-        this.#fileSystem.tree.asking(wait.load);
-        this.#parked.set(id, { context, resume, load: wait.load, rebases: this.#rebases });
-        return this.#send({ type: "load", id, load: wait.load });
+        const { load, point = null } = wait;
+        this.#fileSystem.asking(point, load);
+        this.#parked.set(id, { context, resume, load, point, rebases: this.#rebases });
+        return this.#send({ type: "load", id, load, point });
       }
       case "command": {
         const id = this.#nextId++;
-        this.#parked.set(id, { context, resume, load: null, rebases: this.#rebases });
+        this.#parked.set(id, { context, resume, load: null, point: null, rebases: this.#rebases });
         const { command, argument } = wait;
         return this.#send({ type: "command", id, command, argument });
       }
@@ -188,11 +192,18 @@ class Requests implements Waiter {
         if (message.type === "pause") this.#paused = true;
         this.#flushes.push({ id: message.id, sequence: this.#journal.barrier() });
         return this.#wakeCommitted();
+      case "inspect": {
+        const known = this.#fileSystem.head.tree.inspect(message.inodes);
+        return this.#send({ type: "inspected", known });
+      }
       case "resume": {
         this.#paused = false;
         if (message.rebase !== null) {
           this.#rebases++;
-          this.#send({ type: "rebased", forget: this.#fileSystem.rebase(message.rebase) });
+          this.#send({
+            type: "rebased",
+            forget: this.#fileSystem.head.tree.rebase(message.rebase),
+          });
         }
         const held = this.#held;
         this.#held = [];
@@ -203,15 +214,15 @@ class Requests implements Waiter {
   }
 
   #answer(message: Extract<ToWorker, { type: "loaded" | "load-failed" | "answer" }>): void {
-    const { context, resume, load, rebases } = this.#parked.get(message.id)!;
+    const { context, resume, load, point, rebases } = this.#parked.get(message.id)!;
     this.#parked.delete(message.id);
     if (message.type === "answer") {
       context.answer = message.answer;
     } else if (message.type === "load-failed") {
       context.failure = message.errno;
-    } else if (rebases === this.#rebases) {
-      // An answer about the tree before a switch says nothing about the one after it.
-      this.#fileSystem.absorb(load!, message.loaded);
+    } else if (point !== null || rebases === this.#rebases) {
+      // An answer about the head before a switch says nothing about the one after it.
+      this.#fileSystem.absorb(point, load!, message.loaded);
     }
     resume();
   }

@@ -1,3 +1,4 @@
+import { latin1 } from "../base/bytes.ts";
 import type { BlockRow, Chain, Entry, InodeRow } from "./rows.ts";
 import type { Reader } from "./store.ts";
 
@@ -45,5 +46,21 @@ export async function answerLoad(reader: Reader, chain: Chain, load: Load): Prom
     }
     case "contents":
       return { kind: "contents", data: await reader.contents(load.hashes) };
+  }
+}
+
+/** Tells one load from another; all loads of contents are alike. */
+export function loadKey(load: Load): string {
+  switch (load.kind) {
+    case "inodes":
+      return `i${load.numbers.join()}`;
+    case "lookup":
+      return `n${load.parent}/${latin1(load.name)}`;
+    case "list":
+      return `l${load.parent}/${load.after}`;
+    case "blocks":
+      return `b${load.inode}`;
+    case "contents":
+      return "c";
   }
 }

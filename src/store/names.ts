@@ -1,3 +1,4 @@
+import { EBUSY, EEXIST } from "../base/errno.ts";
 import { TarboxError } from "../base/errors.ts";
 import { HeldError } from "./errors.ts";
 
@@ -17,7 +18,9 @@ export function checkName(kind: "workspace" | "layer" | "tenant", name: string):
 
 /** The error for a name that is taken. */
 export function nameTaken(kind: "workspace" | "layer", name: string): TarboxError {
-  return new TarboxError(`${kind} ${name}: the name is taken`, "choose another name");
+  return new TarboxError(`${kind} ${name}: the name is taken`, "choose another name", 1, {
+    errno: EEXIST,
+  });
 }
 
 /** The error for a workspace that somebody holds. */
@@ -29,5 +32,7 @@ export function leaseHeld(
   return new HeldError(
     `workspace ${workspace}: it is held by process ${holder.pid} on ${holder.host}${where}`,
     "unmount it there, or fork the workspace to work beside it",
+    1,
+    { errno: EBUSY },
   );
 }

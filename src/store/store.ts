@@ -113,6 +113,15 @@ export interface Catalog {
    * behind: the caller seals it first. `epoch` as in {@link Catalog.seal}.
    */
   setHead(workspace: number, epoch: number | null, onto: LayerRow): Promise<Point>;
+  /**
+   * Applies a batch to the head at its next ordinal, in one transaction: what the head showed before
+   * stays readable as a point. For changes that are not the holder's own operations; nothing of his
+   * may be in flight. Contents that blocks name are in the store already. `epoch` as in
+   * {@link Catalog.seal}.
+   * @returns the head from then on
+   * @throws {FencedError} when epoch or head are no longer current; then nothing was written.
+   */
+  amend(workspace: number, epoch: number | null, head: Point, batch: Batch): Promise<Point>;
   /** Whether any row was born or died in the head since it was opened. */
   headChanged(workspace: number): Promise<boolean>;
   /** @throws {TarboxError} when the name is taken or invalid. */

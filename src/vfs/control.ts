@@ -1,4 +1,4 @@
-/** The control directory `/.tarbox`: synthetic inodes whose files are commands (design section 6). */
+/** The control directory `/.tarbox`: synthetic inodes whose files are commands (spec/control.md). */
 import { utf8 } from "../base/bytes.ts";
 import { S_IFDIR, S_IFREG } from "../base/modes.ts";
 import { SYNTHETIC_INODE } from "../store/rows.ts";
@@ -6,21 +6,25 @@ import type { Attributes } from "./operations.ts";
 
 const READABLE = 0o444;
 const WRITABLE = 0o644;
+const COMMAND = 0o200;
 
 /** Path below `/.tarbox` and permission bits; directories end with a slash. */
 const TREE: readonly (readonly [path: string, mode: number])[] = [
   ["", 0o755],
   ["layers/", 0o755],
-  ["layers/new", 0o200],
-  ["layers/switch", 0o200],
-  ["layers/drop", 0o200],
+  ["layers/new", COMMAND],
+  ["layers/switch", COMMAND],
+  ["layers/drop", COMMAND],
   ["layers/diff", WRITABLE],
   ["layers/list", READABLE],
   ["layers/current", READABLE],
   ["layers/tree", READABLE],
   ["layers/last_error", READABLE],
   ["stats/", 0o755],
+  ["stats/usage", READABLE],
+  ["stats/cache", READABLE],
   ["stats/mount", READABLE],
+  ["at/", 0o555],
 ];
 
 /** Name of the directory in the root. */
@@ -50,6 +54,9 @@ const NODES: readonly ControlNode[] = TREE.map(([path, mode], i) => {
     parent: SYNTHETIC_INODE + TREE.findIndex(([candidate]) => candidate === above),
   };
 });
+
+/** The directory `/.tarbox` itself. */
+export const CONTROL_ROOT: ControlNode = NODES[0]!;
 
 /** The synthetic inode of a number, or undefined. */
 export function controlNode(inode: number): ControlNode | undefined {

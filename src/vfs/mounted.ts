@@ -1,29 +1,12 @@
 import { fromLatin1 } from "../base/bytes.ts";
-import {
-  EACCES,
-  EBADF,
-  EINVAL,
-  EISDIR,
-  ENOENT,
-  ENOTDIR,
-  EPERM,
-  EROFS,
-  ESTALE,
-} from "../base/errno.ts";
+import { EINVAL, EISDIR, ENOENT, EROFS } from "../base/errno.ts";
 import { FsError } from "../base/errors.ts";
 import { isRegular, isSymlink, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from "../base/modes.ts";
 import type { Journal } from "../journal/journal.ts";
 import type { Load, Loaded } from "../store/loads.ts";
-import { ROOT_INODE, SYNTHETIC_INODE } from "../store/rows.ts";
+import { ROOT_INODE } from "../store/rows.ts";
 import { attributesOf, noteRead, setAttributes } from "./attributes.ts";
 import { CommitGate } from "./commit_gate.ts";
-import {
-  CONTROL_NAME,
-  controlAttributes,
-  controlChildren,
-  type ControlNode,
-  controlNode,
-} from "./control.ts";
 import { getXattr, listXattrs, removeXattr, setXattr } from "./extended.ts";
 import { allocateFile, copyFile, readFile, seekFile, truncateFile, writeFile } from "./file_io.ts";
 import { LockTable } from "./locks.ts";
@@ -49,8 +32,7 @@ import type {
   Opened,
 } from "./operations.ts";
 import { dropPrivileges, dropUnlessCapable } from "./privileges.ts";
-import { Suspension } from "./suspension.ts";
-import { type Counters, Tree, type TreeOptions } from "./tree.ts";
+import { Tree, type TreeOptions } from "./tree.ts";
 
 const O_ACCMODE = 3;
 const O_TRUNC = 0o1000;
@@ -64,17 +46,11 @@ const COOKIE_OFFSET = 2;
 export interface MountedOptions extends TreeOptions {
   readonly readOnly: boolean;
   readonly atime: "relatime" | "noatime";
-  readonly controlDirectory: boolean;
-  /** Owner of the control directory. */
-  readonly uid: number;
-  readonly gid: number;
 }
 
 interface Handle {
   readonly inode: number;
   readonly flags: number;
-  /** What a control file says, read when it was opened. */
-  readonly text: Uint8Array | null;
 }
 
 /** A workspace's tree as the kernel sees it: the operations on top of {@link Tree}. */
@@ -104,11 +80,6 @@ export class MountedFileSystem implements FileSystem {
     this.tree.absorb(load, loaded);
   }
 
-  /** The head stands on another layer; returns what the kernel must forget. */
-  rebase(counters: Counters): ReturnType<Tree["rebase"]> {
-    return this.tree.rebase(counters);
-  }
-
   /** The mount is gone: nothing is open or known to the kernel any more. */
   close(): void {
     this.#handles.clear();
@@ -122,8 +93,6 @@ export class MountedFileSystem implements FileSystem {
 
   lookup(_context: Context, parent: number, name: Uint8Array): Attributes {
     checkNameLength(name);
-    const control = this.#controlChild(parent, name);
-    if (control !== null) return this.#controlAttributes(control);
     return this.#entry(this.tree.child(this.tree.directory(parent), name));
   }
 
@@ -132,16 +101,10 @@ export class MountedFileSystem implements FileSystem {
   }
 
   getattr(_context: Context, inode: number): Attributes {
-    const control = controlNode(inode);
-    return control === undefined
-      ? attributesOf(this.tree.node(inode))
-      : this.#controlAttributes(control);
+    return attributesOf(this.tree.node(inode));
   }
 
   setattr(context: Context, inode: number, change: AttributeChange): Attributes {
-    const control = controlNode(inode);
-    // echo(1) into a control file truncates it first.
-    if (control !== undefined) return this.#controlAttributes(control);
     this.#writable();
     const node = this.tree.node(inode);
     setAttributes(this.tree, context, node, change);
@@ -181,12 +144,12 @@ export class MountedFileSystem implements FileSystem {
   }
 
   unlink(_context: Context, parent: number, name: Uint8Array): void {
-    this.#changeable(parent, name);
+    this.#writable();
     unlink(this.tree, parent, name);
   }
 
   rmdir(_context: Context, parent: number, name: Uint8Array): void {
-    this.#changeable(parent, name);
+    this.#writable();
     rmdir(this.tree, parent, name);
   }
 
@@ -198,20 +161,16 @@ export class MountedFileSystem implements FileSystem {
     newName: Uint8Array,
     flags: number,
   ): void {
-    this.#changeable(parent, name);
-    this.#changeable(newParent, newName);
+    this.#writable();
     rename(this.tree, context, parent, name, newParent, newName, flags);
   }
 
   link(_context: Context, inode: number, newParent: number, newName: Uint8Array): Attributes {
-    if (controlNode(inode) !== undefined) throw new FsError(EPERM);
-    this.#changeable(newParent, newName);
+    this.#writable();
     return this.#entry(link(this.tree, inode, newParent, newName));
   }
 
-  open(context: Context, inode: number, flags: number): Opened {
-    const control = controlNode(inode);
-    if (control !== undefined) return this.#openControl(context, control, flags);
+  open(_context: Context, inode: number, flags: number): Opened {
     const node = this.tree.node(inode);
     if ((flags & O_ACCMODE) !== 0 || (flags & O_TRUNC) !== 0) {
       this.#writable();
@@ -221,7 +180,7 @@ export class MountedFileSystem implements FileSystem {
       truncateFile(this.tree, node, 0);
     }
     node.opens++;
-    return this.#opened(inode, flags, null);
+    return this.#opened(inode, flags);
   }
 
   create(
@@ -232,7 +191,7 @@ export class MountedFileSystem implements FileSystem {
     mode: number,
     umask: number,
   ): { attributes: Attributes; opened: Opened } {
-    this.#changeable(parent, name);
+    this.#writable();
     checkNameLength(name);
     const directory = this.tree.directory(parent);
     // The kernel's negative dentry may be older than a name that another way made.
@@ -246,7 +205,7 @@ export class MountedFileSystem implements FileSystem {
       umask,
     });
     node.opens++;
-    return { attributes: this.#entry(node), opened: this.#opened(node.inode, flags, null) };
+    return { attributes: this.#entry(node), opened: this.#opened(node.inode, flags) };
   }
 
   tmpfile(
@@ -256,27 +215,23 @@ export class MountedFileSystem implements FileSystem {
     mode: number,
     umask: number,
   ): { attributes: Attributes; opened: Opened } {
-    this.#changeable(parent, new Uint8Array());
+    this.#writable();
     const directory = this.tree.directory(parent);
     if (directory.row.nlink === 0) throw new FsError(ENOENT);
     this.tree.admit();
     const what = { mode: S_IFREG | (mode & 0o7777), umask };
     const node = makeInode(this.tree, context, directory, what, 0);
     node.opens++;
-    return { attributes: this.#entry(node), opened: this.#opened(node.inode, flags, null) };
+    return { attributes: this.#entry(node), opened: this.#opened(node.inode, flags) };
   }
 
   read(
     _context: Context,
     inode: number,
-    handle: number,
+    _handle: number,
     offset: number,
     size: number,
   ): readonly Uint8Array[] {
-    if (controlNode(inode) !== undefined) {
-      const text = this.#handle(handle).text ?? new Uint8Array();
-      return [text.subarray(offset, offset + size)];
-    }
     const node = this.tree.node(inode);
     if (node.children !== null) throw new FsError(EISDIR);
     const parts = readFile(node, offset, size);
@@ -292,8 +247,6 @@ export class MountedFileSystem implements FileSystem {
     data: Uint8Array,
     killPrivileges: boolean,
   ): number {
-    const control = controlNode(inode);
-    if (control !== undefined) return this.#writeControl(context, control, data);
     this.#writable();
     const node = this.tree.node(inode);
     const append = ((this.#handles.get(handle)?.flags ?? 0) & O_APPEND) !== 0;
@@ -316,13 +269,8 @@ export class MountedFileSystem implements FileSystem {
   }
 
   opendir(_context: Context, inode: number): Opened {
-    const control = controlNode(inode);
-    if (control !== undefined) {
-      if (!control.directory) throw new FsError(ENOTDIR);
-      return this.#opened(inode, 0, null);
-    }
     this.tree.directory(inode).opens++;
-    return this.#opened(inode, 0, null);
+    return this.#opened(inode, 0);
   }
 
   readdir(
@@ -333,8 +281,6 @@ export class MountedFileSystem implements FileSystem {
     plus: boolean,
     take: (entry: Listed) => boolean,
   ): void {
-    const control = controlNode(inode);
-    if (control !== undefined) return this.#listControl(control, after, take);
     const directory = this.tree.directory(inode);
     this.tree.demandAll(directory);
     if (after < 1 && !take(dot(".", inode, 1))) return;
@@ -375,22 +321,19 @@ export class MountedFileSystem implements FileSystem {
     flags: number,
     killSetgid: boolean,
   ): void {
-    this.#ownInode(inode);
     this.#writable();
     setXattr(this.tree, context, this.tree.node(inode), name, value, { flags, killSetgid });
   }
 
   getxattr(context: Context, inode: number, name: Uint8Array): Uint8Array {
-    this.#ownInode(inode);
     return getXattr(context, this.tree.node(inode), name);
   }
 
   listxattr(context: Context, inode: number): readonly Uint8Array[] {
-    return controlNode(inode) === undefined ? listXattrs(context, this.tree.node(inode)) : [];
+    return listXattrs(context, this.tree.node(inode));
   }
 
   removexattr(context: Context, inode: number, name: Uint8Array): void {
-    this.#ownInode(inode);
     this.#writable();
     removeXattr(this.tree, context, this.tree.node(inode), name);
   }
@@ -464,7 +407,7 @@ export class MountedFileSystem implements FileSystem {
   }
 
   #make(context: Context, parent: number, name: Uint8Array, what: NewInode): Attributes {
-    this.#changeable(parent, name);
+    this.#writable();
     return this.#entry(makeNamed(this.tree, context, parent, name, what));
   }
 
@@ -483,18 +426,6 @@ export class MountedFileSystem implements FileSystem {
     if (this.#options.readOnly) throw new FsError(EROFS);
   }
 
-  /** Whether names may change here. @throws {FsError} EROFS; EPERM in the control directory */
-  #changeable(parent: number, name: Uint8Array): void {
-    this.#writable();
-    if (controlNode(parent) !== undefined || this.#controlChild(parent, name) !== null) {
-      throw new FsError(EPERM);
-    }
-  }
-
-  #ownInode(inode: number): void {
-    if (controlNode(inode) !== undefined) throw new FsError(EPERM);
-  }
-
   #regular(inode: number): Node {
     const node = this.tree.node(inode);
     if (node.children !== null) throw new FsError(EISDIR);
@@ -502,83 +433,16 @@ export class MountedFileSystem implements FileSystem {
     return node;
   }
 
-  #opened(inode: number, flags: number, text: Uint8Array | null): Opened {
+  #opened(inode: number, flags: number): Opened {
     const handle = this.#nextHandle++;
-    this.#handles.set(handle, { inode, flags, text });
-    const synthetic = controlNode(inode) !== undefined;
-    return { handle, keepCache: !synthetic, directIo: synthetic };
-  }
-
-  #handle(handle: number): Handle {
-    const found = this.#handles.get(handle);
-    if (found === undefined) throw new FsError(EBADF);
-    return found;
+    this.#handles.set(handle, { inode, flags });
+    return { handle, keepCache: true, directIo: false };
   }
 
   #close(inode: number, handle: number): void {
     if (!this.#handles.delete(handle)) return;
-    if (controlNode(inode) === undefined) this.tree.closed(inode);
+    this.tree.closed(inode);
   }
-
-  #controlChild(parent: number, name: Uint8Array): ControlNode | null {
-    if (!this.#options.controlDirectory) return null;
-    const same = (candidate: Uint8Array) =>
-      candidate.length === name.length && candidate.every((byte, i) => byte === name[i]);
-    if (parent === ROOT_INODE) return same(CONTROL_NAME) ? controlRoot() : null;
-    const directory = controlNode(parent);
-    if (directory === undefined) return null;
-    const found = controlChildren(directory).find((child) => same(child.name));
-    if (found === undefined) throw new FsError(ENOENT);
-    return found;
-  }
-
-  #controlAttributes(node: ControlNode): Attributes {
-    const { uid, gid } = this.#options;
-    return controlAttributes(node, { uid, gid }, this.tree.now());
-  }
-
-  #openControl(context: Context, control: ControlNode, flags: number): Opened {
-    if (control.directory) throw new FsError(EISDIR);
-    const write = (flags & O_ACCMODE) !== 0;
-    if (write && (control.mode & 0o200) === 0) throw new FsError(EACCES);
-    if (write) return this.#opened(control.inode, flags, null);
-    return this.#opened(control.inode, flags, fromLatin1(command(context, control.path, "")));
-  }
-
-  #writeControl(context: Context, control: ControlNode, data: Uint8Array): number {
-    const argument = new TextDecoder().decode(data).trim();
-    if (argument !== "") command(context, control.path, argument);
-    return data.length;
-  }
-
-  #listControl(
-    directory: ControlNode,
-    after: number,
-    take: (entry: Listed) => boolean,
-  ): void {
-    if (after < 1 && !take(dot(".", directory.inode, 1))) return;
-    const above = directory === controlRoot() ? ROOT_INODE : directory.parent;
-    if (after < 2 && !take(dot("..", above, 2))) return;
-    for (const child of controlChildren(directory)) {
-      const next = child.inode - directory.inode + COOKIE_OFFSET;
-      if (next <= after) continue;
-      const { name, inode, mode } = child;
-      const attributes = this.#controlAttributes(child);
-      if (!take({ name, inode, mode, next, attributes })) return;
-    }
-  }
-}
-
-function controlRoot(): ControlNode {
-  return controlNode(SYNTHETIC_INODE)!;
-}
-
-/** Has the main thread carry a command out. @throws {Suspension} first, {FsError} when it failed */
-function command(context: Context, path: string, argument: string): string {
-  const { answer } = context;
-  if (answer === undefined) throw new Suspension({ kind: "command", command: path, argument });
-  if ("errno" in answer) throw new FsError(answer.errno === 0 ? ESTALE : answer.errno);
-  return answer.result;
 }
 
 function dot(name: string, inode: number, next: number): Listed {

@@ -24,6 +24,8 @@ export interface Context {
 /** `struct stat` of an inode. */
 export interface Attributes {
   readonly inode: number;
+  /** By which id the kernel shall know it, when not by its number. */
+  readonly nodeId?: number;
   readonly mode: number;
   readonly uid: number;
   readonly gid: number;

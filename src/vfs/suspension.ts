@@ -1,9 +1,15 @@
 import type { Load } from "../store/loads.ts";
+import type { Point } from "../store/rows.ts";
 
 /** What an operation that cannot go on yet waits for. */
 export type Wait =
   /** Rows or contents of the store; answered by `FileSystem.absorb`. */
-  | { readonly kind: "load"; readonly load: Load }
+  | {
+    readonly kind: "load";
+    readonly load: Load;
+    /** Of another state of the tree than the head. */
+    readonly point?: Point;
+  }
   /** Everything up to and with this batch sequence being committed. */
   | { readonly kind: "commit"; readonly sequence: number }
   /** Fewer dirty bytes than the bound: back-pressure. */

@@ -1,12 +1,13 @@
-import { fromLatin1, latin1 } from "../base/bytes.ts";
+import { latin1 } from "../base/bytes.ts";
 import { nowNanoseconds } from "../base/clock.ts";
 import { ENOENT, ENOTDIR, ESTALE } from "../base/errno.ts";
 import { FsError, invariant } from "../base/errors.ts";
 import { isDirectory, isRegular } from "../base/modes.ts";
 import type { DirtySource } from "../journal/port.ts";
-import type { Load, Loaded } from "../store/loads.ts";
+import { type Load, type Loaded, loadKey } from "../store/loads.ts";
 import {
   type Batch,
+  type BlockRow,
   type DentryRow,
   type Entry,
   type InodeRow,
@@ -16,6 +17,8 @@ import type { CommitGate } from "./commit_gate.ts";
 import { FileData } from "./file_data.ts";
 import { FilePool } from "./file_pool.ts";
 import { type Dentry, Node } from "./node.ts";
+import { NodeIds } from "./node_ids.ts";
+import type { Forget, KnownInode, Rebase } from "./rebase.ts";
 import { Suspension } from "./suspension.ts";
 
 /** Memory that a node and its name take, about. */
@@ -31,6 +34,8 @@ export interface TreeOptions {
   readonly maxFileSize: number;
   readonly metadataCacheBytes: number;
   readonly blockCacheBytes: number;
+  /** Shared with another tree of the same tenant; its bound counts then. */
+  readonly pool?: FilePool;
 }
 
 /** Inode and cookie numbers that are free from here up. */
@@ -49,6 +54,8 @@ export interface Counters {
 export class Tree implements DirtySource {
   readonly pool: FilePool;
   readonly maxFileSize: number;
+  /** By which ids the kernel knows the inodes. */
+  readonly ids = new NodeIds();
   readonly nodes = new Map<number, Node>();
   /** Asked before an operation changes something; set once the journal exists. */
   gate: CommitGate | null = null;
@@ -70,7 +77,7 @@ export class Tree implements DirtySource {
   readonly #absent = new Set<number>();
 
   constructor(options: TreeOptions) {
-    this.pool = new FilePool(options.blockCacheBytes);
+    this.pool = options.pool ?? new FilePool(options.blockCacheBytes);
     this.maxFileSize = options.maxFileSize;
     this.#nextInode = options.nextInode;
     this.#nextCookie = options.nextCookie;
@@ -177,6 +184,7 @@ export class Tree implements DirtySource {
     const holder = this.nodes.get(inode) ?? this.#references.get(inode);
     if (holder === undefined) return;
     holder.lookups = Math.max(0, holder.lookups - count);
+    if (holder.lookups === 0) this.ids.forgotten(inode);
     if (holder instanceof Node) this.buryIfUnused(holder);
     else if (holder.lookups === 0 && holder.opens === 0) this.#references.delete(inode);
   }
@@ -409,50 +417,82 @@ export class Tree implements DirtySource {
     return true;
   }
 
-  /**
-   * The head stands elsewhere: everything known is of another tree. Nothing may be dirty.
-   * @returns what the kernel may have cached of it
-   */
-  rebase({ nextInode, nextCookie }: Counters): {
-    entries: { parent: number; name: Uint8Array }[];
-    inodes: number[];
-  } {
-    invariant(!this.dirty && this.#flyingNodes.size === 0, "a tree was rebased while dirty");
-    const entries: { parent: number; name: Uint8Array }[] = [];
-    const inodes: number[] = [];
-    const kept: Node[] = [];
-    for (const node of this.nodes.values()) {
-      if (node.lookups === 0 && node.opens === 0 && node.inode !== ROOT_INODE) continue;
-      kept.push(node);
-      inodes.push(node.inode);
-      for (const [key, { child }] of node.children ?? []) {
-        const cached = child === 0 || (this.nodes.get(child)?.lookups ?? 0) > 0;
-        if (cached) entries.push({ parent: node.inode, name: fromLatin1(key) });
-      }
+  /** Which of these inodes the kernel knows. */
+  inspect(inodes: readonly number[]): KnownInode[] {
+    const out: KnownInode[] = [];
+    for (const inode of inodes) {
+      const holder = this.nodes.get(inode) ?? this.#references.get(inode);
+      if (holder === undefined || (holder.lookups === 0 && holder.opens === 0)) continue;
+      out.push({ inode, open: holder.opens > 0 });
     }
-    this.nodes.clear();
-    this.#absent.clear();
-    this.#progress.clear();
-    this.#evictions++;
+    return out;
+  }
+
+  /**
+   * The head shows another state. What differs is forgotten, everything else stays known. Nothing
+   * may be dirty. Open files whose content differs or that are gone stay as unlinked(2) files are: a
+   * new inode without a name, which keeps the kernel's node id.
+   * @returns what the kernel may have cached of what differs, by node ids
+   */
+  rebase(
+    { nextInode, nextCookie, inodes, dentries, replaced, strangers, ...rest }: Rebase,
+  ): Forget {
+    invariant(!this.dirty && this.#flyingNodes.size === 0, "a tree was rebased while dirty");
     this.#nextInode = nextInode;
     this.#nextCookie = nextCookie;
+    // Answers on their way are of the tree before.
+    this.#evictions++;
     this.#asked.clear();
-    for (const { inode, lookups, opens } of kept) this.#references.set(inode, { lookups, opens });
-    return { entries, inodes };
+    this.#progress.clear();
+    const forget: Forget = { entries: [], inodes: [] };
+    const cached = (inode: number) => this.nodes.has(inode) || this.#references.has(inode);
+    for (const { parent, name } of dentries) {
+      if (!cached(parent)) continue;
+      forget.entries.push({ parent: this.ids.id(parent), name });
+      const directory = this.nodes.get(parent);
+      if (directory === undefined || directory.children === null) continue;
+      directory.children.delete(latin1(name));
+      directory.complete = false;
+    }
+    for (const { parent, name } of rest.renamed) {
+      if (cached(parent)) forget.entries.push({ parent: this.ids.id(parent), name });
+    }
+    const kept = new Set(replaced.map(({ row }) => row.inode));
+    for (const inode of inodes) {
+      this.#absent.delete(inode);
+      if (!cached(inode)) continue;
+      if (!kept.has(inode)) forget.inodes.push(this.ids.id(inode));
+      const node = this.nodes.get(inode);
+      if (node === undefined) continue;
+      this.nodes.delete(inode);
+      const { lookups, opens } = node;
+      if (lookups > 0 || opens > 0) this.#references.set(inode, { lookups, opens });
+    }
+    for (const { row, blocks } of replaced) this.#keepUnlinked(row, blocks);
+    for (const inode of strangers) {
+      const references = this.#references.get(inode);
+      if (references === undefined) continue;
+      const nobody = this.#nextInode++;
+      this.#references.delete(inode);
+      this.#references.set(nobody, references);
+      this.#absent.add(nobody);
+      this.ids.replace(inode, nobody);
+    }
+    return forget;
   }
-}
 
-function loadKey(load: Load): string {
-  switch (load.kind) {
-    case "inodes":
-      return `i${load.numbers.join()}`;
-    case "lookup":
-      return `n${load.parent}/${latin1(load.name)}`;
-    case "list":
-      return `l${load.parent}/${load.after}`;
-    case "blocks":
-      return `b${load.inode}`;
-    case "contents":
-      return "c";
+  #keepUnlinked(row: InodeRow, blocks: readonly BlockRow[]): void {
+    const references = this.#references.get(row.inode);
+    if (references === undefined) return;
+    const inode = this.#nextInode++;
+    this.#references.delete(row.inode);
+    const node = this.#add({ ...row, inode, nlink: 0 }, false);
+    node.lookups = references.lookups;
+    node.opens = references.opens;
+    node.complete = true;
+    for (const { index, hash, length } of blocks) {
+      node.file!.share(index, { hash, key: latin1(hash), length });
+    }
+    this.ids.replace(row.inode, inode);
   }
 }

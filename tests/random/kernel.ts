@@ -11,8 +11,9 @@ import { runLayerCommand } from "../../src/layer/commands.ts";
 import { answerLoad } from "../../src/store/loads.ts";
 import { type Chain, ROOT_INODE, type WorkspaceRow } from "../../src/store/rows.ts";
 import type { Store } from "../../src/store/store.ts";
-import { MountedFileSystem } from "../../src/vfs/mounted.ts";
+import { FrontFileSystem } from "../../src/vfs/front.ts";
 import type { Attributes, Context } from "../../src/vfs/operations.ts";
+import { rebaseBetween } from "../../src/mount/rebasing.ts";
 import { Suspension, type Wait } from "../../src/vfs/suspension.ts";
 
 /** Name of the workspace that is mounted. */
@@ -54,7 +55,7 @@ export abstract class Kernel {
   #workspace!: WorkspaceRow;
   #epoch = 0;
   #chain!: Chain;
-  protected fileSystem!: MountedFileSystem;
+  protected fileSystem!: FrontFileSystem;
   #journal!: Journal;
   #batch: SequencedBatch | null = null;
   /** References that the kernel holds. */
@@ -80,7 +81,7 @@ export abstract class Kernel {
     this.#epoch = (await this.#store.attach(id, HOLDER, 0)).epoch;
     this.#workspace = (await this.#store.workspace(WORKSPACE))!;
     this.#chain = await this.#store.chain(this.#workspace.head);
-    this.fileSystem = new MountedFileSystem({
+    this.fileSystem = new FrontFileSystem({
       ...await this.#store.counters(this.#workspace.head.lineage),
       ...this.#bounds,
       readOnly: false,
@@ -90,12 +91,12 @@ export abstract class Kernel {
       uid: 0,
       gid: 0,
     });
-    this.fileSystem.tree.now = () => this.#clock;
-    this.#journal = new Journal(this.fileSystem.tree, (batch) => {
+    this.fileSystem.head.tree.now = () => this.#clock;
+    this.#journal = new Journal(this.fileSystem.head.tree, (batch) => {
       assert.equal(this.#batch, null);
       this.#batch = batch;
     });
-    this.fileSystem.useJournal(this.#journal);
+    this.fileSystem.head.useJournal(this.#journal);
   }
 
   /** Nothing is left to be ended. */
@@ -128,14 +129,14 @@ export abstract class Kernel {
 
   async #wait(wait: Wait): Promise<void> {
     if (wait.kind === "load") {
-      const { tree } = this.fileSystem;
+      const { tree } = this.fileSystem.head;
       tree.asking(wait.load);
       const loaded = await answerLoad(this.#store, this.#chain, wait.load);
       // The answer is as old as the question; meanwhile other things happen.
       const fileSystem = this.fileSystem;
       await this.interlude?.();
       assert.equal(this.fileSystem, fileSystem);
-      return fileSystem.absorb(wait.load, loaded);
+      return fileSystem.absorb(null, wait.load, loaded);
     }
     assert(wait.kind === "commit" || wait.kind === "pressure", `nothing ends a ${wait.kind}`);
     await this.interlude?.();
@@ -159,8 +160,9 @@ export abstract class Kernel {
 
   /** Counts the reference that an answer gave. */
   protected entry(attributes: Attributes): Attributes {
-    this.#lookups.set(attributes.inode, (this.#lookups.get(attributes.inode) ?? 0) + 1);
-    return attributes;
+    const inode = attributes.nodeId ?? attributes.inode;
+    this.#lookups.set(inode, (this.#lookups.get(inode) ?? 0) + 1);
+    return { ...attributes, inode };
   }
 
   /** One component of a path. */
@@ -229,7 +231,7 @@ export abstract class Kernel {
     if (kind < 0.3) return void this.#journal.barrier();
     if (kind < 0.6) return await this.#commit();
     if (kind < 0.8) return this.#forget(random);
-    this.fileSystem.tree.trim(0);
+    this.fileSystem.head.tree.trim(0);
   }
 
   /** The kernel drops names that nobody uses, in an order that nobody knows. */
@@ -254,12 +256,17 @@ export abstract class Kernel {
   async #command(command: string, argument: unknown): Promise<void> {
     await this.#flush();
     await runLayerCommand(this.#store, this.#workspace, this.#epoch, command, argument);
-    const before = this.#workspace.head.lineage;
+    const before = this.#chain;
     this.#workspace = (await this.#store.workspace(WORKSPACE))!;
-    const { head } = this.#workspace;
-    this.#chain = await this.#store.chain(head);
-    if (head.lineage === before) return;
-    this.fileSystem.rebase(await this.#store.counters(head.lineage));
+    this.#chain = await this.#store.chain(this.#workspace.head);
+    const { tree } = this.fileSystem.head;
+    const rebase = await rebaseBetween(
+      this.#store,
+      before,
+      this.#chain,
+      async (inodes) => tree.inspect(inodes),
+    );
+    if (rebase !== null) tree.rebase(rebase);
   }
 
   /** Violations of a check of the store. */

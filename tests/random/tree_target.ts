@@ -1,5 +1,6 @@
 /** A {@link Target} in this process: the mounted tree over a store. */
 import assert from "node:assert/strict";
+import { ROOT_INODE } from "../../src/store/rows.ts";
 import { fromLatin1, latin1 } from "../../src/base/bytes.ts";
 import { EEXIST, EINVAL, EISDIR, ENOENT, ENOTDIR, ENOTEMPTY } from "../../src/base/errno.ts";
 import { FsError } from "../../src/base/errors.ts";
@@ -204,7 +205,7 @@ class TreeTarget extends Kernel implements Target {
   }
 
   async fsync(fd: number): Promise<void> {
-    await this.run((c) => this.fileSystem.fsync(c));
+    await this.run((c) => this.fileSystem.fsync(c, ROOT_INODE));
     assert(this.files.has(fd));
   }
 

@@ -9,6 +9,7 @@ const PROGRAMS: readonly (readonly [program: string, debian: string])[] = [
   ["umoci", "umoci"],
   ["setsid", "util-linux"],
   ["pkill", "procps"],
+  ["python3", "python3"],
 ];
 
 async function present(program: string): Promise<boolean> {

@@ -1,4 +1,4 @@
-import { equalBytes, hex, latin1 } from "../../base/bytes.ts";
+import { equalBytes, hex } from "../../base/bytes.ts";
 import { invariant, TarboxError } from "../../base/errors.ts";
 import { FencedError, RewoundError } from "../errors.ts";
 import { checkName, leaseHeld, nameTaken } from "../names.ts";
@@ -21,7 +21,7 @@ import { type TakeOptions, touchedKeys } from "../sharing.ts";
 import { MemorySharing, SharedWorkspace } from "./sharing.ts";
 import type { Reply, Request, Store } from "../store.ts";
 import { emptyRoot } from "../root.ts";
-import { LineageTable } from "./versions.ts";
+import { LineageTable, nameKey, splitNameKey } from "./versions.ts";
 
 interface Lineage {
   readonly on: Point | null;
@@ -300,6 +300,17 @@ class MemoryStore extends MemorySharing implements Store {
     return workspace.head;
   }
 
+  async amend(id: number, epoch: number | null, head: Point, batch: Batch): Promise<Point> {
+    const workspace = this.#holding(id, epoch);
+    if (workspace.head.lineage !== head.lineage || workspace.head.ordinal !== head.ordinal) {
+      throw new FencedError(workspace.name);
+    }
+    const next = { lineage: head.lineage, ordinal: head.ordinal + 1 };
+    this.#apply(next, batch);
+    workspace.head = next;
+    return next;
+  }
+
   async headChanged(id: number): Promise<boolean> {
     const { lineage, ordinal } = this.#workspaces.get(id)!.head;
     const changed = await this.changedKeys(lineage, ordinal - 1, ordinal);
@@ -481,16 +492,6 @@ function workspaceRow(workspace: Workspace): WorkspaceRow {
   const ageSeconds = (Date.now() - heartbeat.getTime()) / 1000;
   const lease = holder === null ? null : { epoch, holder, heartbeat, ageSeconds };
   return { id, name, head, base, createdAt, lease };
-}
-
-function nameKey(parent: number, name: Uint8Array): string {
-  return `${parent}/${latin1(name)}`;
-}
-
-function splitNameKey(key: string): { parent: number; name: Uint8Array } {
-  const at = key.indexOf("/");
-  const name = Uint8Array.from(key.slice(at + 1), (c) => c.charCodeAt(0));
-  return { parent: Number(key.slice(0, at)), name };
 }
 
 function isPresent<T>(row: T | null): row is T {

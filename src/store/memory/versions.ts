@@ -1,3 +1,4 @@
+import { latin1 } from "../../base/bytes.ts";
 import { ALIVE, type Chain, type Point } from "../rows.ts";
 
 /** One version of a key's row; `row` null is a tombstone, which hides what ancestors show. */
@@ -92,4 +93,16 @@ export class LineageTable<R> {
     this.of(lineage).end(key, ordinal);
     if (this.read(chain.slice(1), key) !== null) this.of(lineage).put(key, ordinal, null);
   }
+}
+
+/** Key of a name in a directory. */
+export function nameKey(parent: number, name: Uint8Array): string {
+  return `${parent}/${latin1(name)}`;
+}
+
+/** What {@link nameKey} made. */
+export function splitNameKey(key: string): { parent: number; name: Uint8Array } {
+  const at = key.indexOf("/");
+  const name = Uint8Array.from(key.slice(at + 1), (c) => c.charCodeAt(0));
+  return { parent: Number(key.slice(0, at)), name };
 }

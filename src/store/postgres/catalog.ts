@@ -264,6 +264,23 @@ export class PostgresCatalog {
     return head;
   }
 
+  async amend(id: number, epoch: number | null, head: Point, batch: Batch): Promise<Point> {
+    const next = { lineage: head.lineage, ordinal: head.ordinal + 1 };
+    try {
+      await this.#pool.transaction([
+        [
+          "select tarbox_begin_amend($1, $2, $3, $4, $5)",
+          [this.#tenant, id, epoch, head.lineage, head.ordinal],
+        ],
+        ...applyStatements(this.#tenant, next, batch),
+      ]);
+      return next;
+    } catch (error) {
+      if (!isCode(error, "TB001")) throw error;
+      throw new FencedError((await this.#checkHeld(id, epoch)).name);
+    }
+  }
+
   async headChanged(id: number): Promise<boolean> {
     const { head: { lineage, ordinal } } = await this.#byId(id);
     const touched = "tenant_id = $1 and lineage = $2 and (born = $3 or died = $3)";

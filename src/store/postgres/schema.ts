@@ -2,9 +2,10 @@ import { BASE } from "./migrations/0001_base.ts";
 import { IMAGES } from "./migrations/0002_images.ts";
 import { GARBAGE } from "./migrations/0004_garbage.ts";
 import { SHARING } from "./migrations/0003_sharing.ts";
+import { AMEND } from "./migrations/0005_amend.ts";
 
 /**
  * The schema as ordered steps; a step that was ever released is never edited, only followed by
  * another. spec/data-model.md says what the tables mean.
  */
-export const MIGRATIONS: readonly string[] = [BASE, IMAGES, SHARING, GARBAGE];
+export const MIGRATIONS: readonly string[] = [BASE, IMAGES, SHARING, GARBAGE, AMEND];
