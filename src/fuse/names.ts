@@ -178,8 +178,10 @@ export const NAME_OPERATIONS: readonly Operation[] = [
   operation(
     opcode.OPENDIR,
     "opendir",
-    (cursor) => cursor.struct(protocol.OPEN_IN),
-    ({ fileSystem, context, inode }) => [openOut(fileSystem.opendir(context, inode))],
+    (cursor) => cursor.struct(protocol.OPEN_IN).u32(protocol.OPEN_IN.flags),
+    ({ fileSystem, context, inode }, flags) => [
+      openOut(fileSystem.opendir(context, inode, flags)),
+    ],
   ),
   operation(
     opcode.READDIR,

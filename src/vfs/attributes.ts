@@ -14,6 +14,20 @@ import type { Tree } from "./tree.ts";
 /** The kernel may keep attributes and names: this mount alone changes them. */
 const VALID_SECONDS = 86400;
 
+/**
+ * The first and the last time that a row can hold, in nanoseconds: whole seconds, since a time that
+ * reaches one of them loses its fraction (as `timestamp_truncate` of the kernel has it).
+ */
+const TIME_MIN = -9_223_372_036_000_000_000n;
+const TIME_MAX = 9_223_372_036_000_000_000n;
+const SECOND = 1_000_000_000n;
+
+/** The nearest time that can be kept. */
+function storable(time: bigint): bigint {
+  if (time >= TIME_MAX) return TIME_MAX;
+  return time < TIME_MIN + SECOND ? TIME_MIN : time;
+}
+
 /** `struct stat` of an inode. */
 export function attributesOf({ row }: Node): Attributes {
   return {
@@ -62,21 +76,31 @@ export function setAttributes(
     if (acl !== null) next.xattrs = withXattr(node.row.xattrs, ACL_ACCESS, chmodAcl(acl, mode));
   }
   next.mode = mode;
-  if (change.atime !== undefined) next.atime = change.atime === "now" ? now : change.atime;
-  if (change.mtime !== undefined) next.mtime = change.mtime === "now" ? now : change.mtime;
+  if (change.atime !== undefined) {
+    next.atime = change.atime === "now" ? now : storable(change.atime);
+  }
+  if (change.mtime !== undefined) {
+    next.mtime = change.mtime === "now" ? now : storable(change.mtime);
+  }
   tree.update(node, next);
 }
 
 /**
- * Notes that a file was read, as mount option relatime has it (man 8 mount): when the time of the
- * last read is not after the last change, or older than a day. Held in memory until the inode is
- * written for another reason: a read causes no commit.
+ * Whether a read at `now` has to mark the atime, as mount option relatime has it (man 8 mount): when
+ * the last read is not after the last change, or more than a day ago.
+ */
+export function atimeIsDue({ row }: Node, now: bigint): boolean {
+  const day = 86_400_000_000_000n;
+  return row.atime <= row.mtime || row.atime <= row.ctime || now - row.atime >= day;
+}
+
+/**
+ * Notes that an inode was read. Held in memory until it is written for another reason: a read causes
+ * no commit.
  */
 export function noteRead(tree: Tree, node: Node): void {
-  const { atime, mtime, ctime } = node.row;
   const now = tree.now();
-  const day = 86_400_000_000_000n;
-  if (atime > mtime && atime > ctime && now - atime < day) return;
+  if (!atimeIsDue(node, now)) return;
   node.row = { ...node.row, atime: now };
   node.lazyAtime = true;
 }

@@ -52,8 +52,9 @@ export function readFile(node: RegularFile, offset: number, size: number): Uint8
 }
 
 /**
- * Writes all of `data`, which is only valid during the call; beyond the end it leaves a hole.
- * @throws {FsError} EFBIG beyond the size that files may have; then nothing is written.
+ * Writes `data`, which is only valid during the call; beyond the end it leaves a hole.
+ * @returns how much of it: less than all only where files may not be longer (man 2 write)
+ * @throws {FsError} EFBIG when not one byte of it would be below that bound
  */
 export function writeFile<F extends RegularFile>(
   host: FileHost<F>,
@@ -61,9 +62,10 @@ export function writeFile<F extends RegularFile>(
   offset: number,
   data: Uint8Array,
 ): number {
-  const end = offset + data.length;
-  if (end > host.maxFileSize) throw new FsError(EFBIG);
   if (data.length === 0) return 0;
+  if (offset >= host.maxFileSize) throw new FsError(EFBIG);
+  const end = Math.min(offset + data.length, host.maxFileSize);
+  data = data.subarray(0, end - offset);
   demandWrite(fileOf(node), offset, end);
   host.admit(data.length);
   writeRange(fileOf(node), offset, data);
@@ -129,7 +131,7 @@ export function seekFile(node: RegularFile, offset: number, whence: number): num
 /**
  * copy_file_range(2): returns the bytes copied, which may be fewer than asked. Whole blocks are shared
  * where they can be, and cost nothing.
- * @throws {FsError} EINVAL when the ranges overlap in one file, EFBIG.
+ * @throws {FsError} EINVAL when the ranges overlap in one file; EFBIG as writing does
  */
 export function copyFile<F extends RegularFile>(
   host: FileHost<F>,
@@ -139,6 +141,7 @@ export function copyFile<F extends RegularFile>(
   targetOffset: number,
   length: number,
 ): number {
+  if (targetOffset >= host.maxFileSize) throw new FsError(EFBIG);
   const plan = planCopy(
     fileOf(source),
     source.row.size,
@@ -146,11 +149,10 @@ export function copyFile<F extends RegularFile>(
     fileOf(target),
     target.row.size,
     targetOffset,
-    length,
+    Math.min(length, host.maxFileSize - targetOffset),
   );
   if (plan.copied === 0) return 0;
   const end = targetOffset + plan.copied;
-  if (end > host.maxFileSize) throw new FsError(EFBIG);
   const shift = targetOffset - offset;
   demandCopy(fileOf(source), fileOf(target), shift, plan);
   host.admit(plan.dirties);

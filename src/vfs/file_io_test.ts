@@ -248,7 +248,8 @@ Deno.test("what is refused changes nothing", () => {
   const open = world.files[0]!;
   world.run(() => writeFile(world, open, 0, pattern(1, 10)));
   const before = open.row;
-  fails(EFBIG, () => writeFile(world, open, MAX_SIZE - 1, pattern(2, 2)));
+  fails(EFBIG, () => writeFile(world, open, MAX_SIZE, pattern(2, 2)));
+  fails(EFBIG, () => copyFile(world, open, 0, open, MAX_SIZE, 1));
   fails(EFBIG, () => truncateFile(world, open, MAX_SIZE + 1));
   fails(EFBIG, () => allocateFile(world, open, 0, MAX_SIZE, 1));
   fails(EINVAL, () => allocateFile(world, open, 0, 0, 0));
@@ -258,4 +259,14 @@ Deno.test("what is refused changes nothing", () => {
   fails(EINVAL, () => seekFile(open, 0, 0));
   assert.equal(open.row, before);
   same(world.read(0, 0, 100), pattern(1, 10));
+});
+
+Deno.test("what reaches beyond the size that files may have is written up to there", () => {
+  const world = new World(1, 0);
+  const open = world.files[0]!;
+  assert.equal(world.run(() => writeFile(world, open, MAX_SIZE - 3, pattern(1, 10))), 3);
+  assert.equal(open.row.size, MAX_SIZE);
+  assert.equal(world.run(() => copyFile(world, open, MAX_SIZE - 3, open, MAX_SIZE - 5, 2)), 2);
+  assert.equal(world.run(() => copyFile(world, open, 0, open, MAX_SIZE - 2, 100)), 2);
+  assert.equal(open.row.size, MAX_SIZE);
 });

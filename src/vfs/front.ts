@@ -257,10 +257,10 @@ export class FrontFileSystem implements FileSystem {
     this.head.fsync(context);
   }
 
-  opendir(context: Context, id: number): Opened {
+  opendir(context: Context, id: number, flags: number): Opened {
     const control = controlNode(id);
     if (control !== undefined) return this.#controls.opendir(context, control);
-    return this.#on(id, (fs, inode) => fs.opendir(context, inode));
+    return this.#on(id, (fs, inode) => fs.opendir(context, inode, flags));
   }
 
   readdir(

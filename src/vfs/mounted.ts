@@ -5,7 +5,7 @@ import { isRegular, isSymlink, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from "../base
 import type { Journal } from "../journal/journal.ts";
 import type { Load, Loaded } from "../store/loads.ts";
 import { ROOT_INODE } from "../store/rows.ts";
-import { attributesOf, noteRead, setAttributes } from "./attributes.ts";
+import { atimeIsDue, attributesOf, noteRead, setAttributes } from "./attributes.ts";
 import { CommitGate } from "./commit_gate.ts";
 import { getXattr, listXattrs, removeXattr, setXattr } from "./extended.ts";
 import { allocateFile, copyFile, readFile, seekFile, truncateFile, writeFile } from "./file_io.ts";
@@ -35,9 +35,11 @@ import { dropPrivileges, dropUnlessCapable } from "./privileges.ts";
 import { Tree, type TreeOptions } from "./tree.ts";
 
 const O_ACCMODE = 3;
+const O_WRONLY = 1;
 const O_TRUNC = 0o1000;
 const O_APPEND = 0o2000;
 const O_EXCL = 0o200;
+const O_NOATIME = 0o1000000;
 
 /** Positions of a listing: 1 and 2 follow `.` and `..`, an entry's is its cookie and this. */
 const COOKIE_OFFSET = 2;
@@ -112,9 +114,11 @@ export class MountedFileSystem implements FileSystem {
   }
 
   readlink(_context: Context, inode: number): Uint8Array {
-    const { row } = this.tree.node(inode);
-    if (!isSymlink(row.mode) || row.target === null) throw new FsError(EINVAL);
-    return row.target;
+    const node = this.tree.node(inode);
+    const { mode, target } = node.row;
+    if (!isSymlink(mode) || target === null) throw new FsError(EINVAL);
+    if (this.#marksAtime(0)) noteRead(this.tree, node);
+    return target;
   }
 
   symlink(context: Context, parent: number, name: Uint8Array, target: Uint8Array): Attributes {
@@ -180,7 +184,10 @@ export class MountedFileSystem implements FileSystem {
       truncateFile(this.tree, node, 0);
     }
     node.opens++;
-    return this.#opened(inode, flags);
+    const reads = (flags & O_ACCMODE) !== O_WRONLY && this.#marksAtime(flags);
+    // The kernel tells of no read that its cache serves: the one that marks the atime must reach us.
+    const cached = !reads || !isRegular(node.row.mode) || !atimeIsDue(node, this.tree.now());
+    return { ...this.#opened(inode, flags), keepCache: cached };
   }
 
   create(
@@ -228,14 +235,14 @@ export class MountedFileSystem implements FileSystem {
   read(
     _context: Context,
     inode: number,
-    _handle: number,
+    handle: number,
     offset: number,
     size: number,
   ): readonly Uint8Array[] {
     const node = this.tree.node(inode);
     if (node.children !== null) throw new FsError(EISDIR);
     const parts = readFile(node, offset, size);
-    if (this.#options.atime === "relatime" && !this.#options.readOnly) noteRead(this.tree, node);
+    if (this.#marksAtime(this.#handles.get(handle)?.flags ?? 0)) noteRead(this.tree, node);
     return parts;
   }
 
@@ -268,21 +275,22 @@ export class MountedFileSystem implements FileSystem {
     this.#gate?.sync(context);
   }
 
-  opendir(_context: Context, inode: number): Opened {
+  opendir(_context: Context, inode: number, flags: number): Opened {
     this.tree.directory(inode).opens++;
-    return this.#opened(inode, 0);
+    return this.#opened(inode, flags);
   }
 
   readdir(
     _context: Context,
     inode: number,
-    _handle: number,
+    handle: number,
     after: number,
     plus: boolean,
     take: (entry: Listed) => boolean,
   ): void {
     const directory = this.tree.directory(inode);
     this.tree.demandAll(directory);
+    if (this.#marksAtime(this.#handles.get(handle)?.flags ?? 0)) noteRead(this.tree, directory);
     if (after < 1 && !take(dot(".", inode, 1))) return;
     const parent = inode === ROOT_INODE ? ROOT_INODE : directory.parent;
     if (after < 2 && !take(dot("..", parent, 2))) return;
@@ -424,6 +432,12 @@ export class MountedFileSystem implements FileSystem {
 
   #writable(): void {
     if (this.#options.readOnly) throw new FsError(EROFS);
+  }
+
+  /** Whether reading with these open(2) flags is to be noted. */
+  #marksAtime(flags: number): boolean {
+    const { atime, readOnly } = this.#options;
+    return atime === "relatime" && !readOnly && (flags & O_NOATIME) === 0;
   }
 
   #regular(inode: number): Node {

@@ -160,7 +160,7 @@ export interface FileSystem {
   ): readonly Uint8Array[];
   /**
    * `data` is only valid during the call. `killPrivileges`: FUSE_WRITE_KILL_SUIDGID.
-   * @returns bytes written, always all
+   * @returns bytes written: fewer than given only at the size that files may have
    */
   write(
     context: Context,
@@ -174,7 +174,7 @@ export interface FileSystem {
   release(context: Context, inode: number, handle: number, lockOwner: bigint | null): void;
   /** Returns once everything before it is committed. */
   fsync(context: Context, inode: number, handle: number | null): void;
-  opendir(context: Context, inode: number): Opened;
+  opendir(context: Context, inode: number, flags: number): Opened;
   /** Entries after position `after` (0: from the start), until `take` answers false (reply full). */
   readdir(
     context: Context,

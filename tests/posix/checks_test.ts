@@ -1,10 +1,20 @@
 /** Every POSIX check, on a native directory (its control) and on a real mount. Needs root. */
+import { ACL_CHECKS } from "./acls.ts";
 import type { PosixCheck } from "./check.ts";
+import { LINK_CHECKS } from "./links.ts";
 import { withMounted } from "./mounted.ts";
+import { NAME_CHECKS } from "./names.ts";
 import { PERMISSION_CHECKS } from "./permissions.ts";
+import { TIME_CHECKS } from "./times.ts";
+import { XATTR_CHECKS } from "./xattrs.ts";
 
 const CHECKS: readonly PosixCheck[] = [
   ...PERMISSION_CHECKS,
+  ...ACL_CHECKS,
+  ...NAME_CHECKS,
+  ...LINK_CHECKS,
+  ...TIME_CHECKS,
+  ...XATTR_CHECKS,
 ];
 
 async function runAll(t: Deno.TestContext, place: string): Promise<void> {

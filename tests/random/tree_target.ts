@@ -130,7 +130,7 @@ class TreeTarget extends Kernel implements Target {
   async opendir(path: string): Promise<number> {
     const { inode, mode, path: inodes } = await this.at(path, true);
     if (!isDirectory(mode)) throw new FsError(ENOTDIR);
-    const { handle } = await this.run((c) => this.fileSystem.opendir(c, inode));
+    const { handle } = await this.run((c) => this.fileSystem.opendir(c, inode, 0));
     return this.opened({ inode, handle, flags: 0, directory: true, path: inodes });
   }
 

@@ -4,6 +4,7 @@ import { runBounded } from "./process.ts";
 const PROGRAMS: readonly (readonly [program: string, debian: string])[] = [
   ["fusermount3", "fuse3"],
   ["setfattr", "attr"],
+  ["setfacl", "acl"],
   ["git", "git"],
   ["skopeo", "skopeo"],
   ["umoci", "umoci"],
