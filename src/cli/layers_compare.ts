@@ -15,6 +15,7 @@ import {
 } from "../layer/diff.ts";
 import { findPath } from "../layer/file.ts";
 import { history, historyLines } from "../layer/history.ts";
+import { gitPatch } from "../layer/git_patch.ts";
 import { layerFacts } from "../layer/commands.ts";
 import { absolutePath } from "../layer/paths.ts";
 import type { Resolved } from "../layer/references.ts";
@@ -25,6 +26,8 @@ interface DiffOptions {
   readonly stat?: boolean;
   readonly nameStatus?: boolean;
   readonly color?: boolean;
+  readonly git?: boolean;
+  readonly renames?: boolean;
 }
 
 /** `diff` and `history`. */
@@ -36,6 +39,8 @@ export function addCompareCommands(program: Command, run: Run): void {
     .argument("[B_AND_PATHS...]", "the newer one (default: head), then absolute paths")
     .option("--stat", "one line for each file")
     .option("--name-status", "A, D, M or R and the path")
+    .option("--git", "as a patch for `git apply`, binary contents included")
+    .option("--no-renames", "tell renamed files as removed and added, unless the inode is one")
     .option("--color", "colours (default: on a terminal)")
     .option("--no-color", "no colours")
     .action((from: string, rest: string[], options: DiffOptions, command: Command) =>
@@ -70,15 +75,22 @@ async function diff(
   const paths = (secondIsPath ? rest : more).map(absolutePath);
   const to = second === undefined || secondIsPath ? "head" : second;
   const [old, now] = [await resolveFlushed(session, from), await resolveFlushed(session, to)];
-  const compared = await compare(session.store, {
-    from: { point: old.point, label: label(session, old) },
-    to: { point: now.point, label: label(session, now) },
-  }, paths);
+  const compared = await compare(
+    session.store,
+    {
+      from: { point: old.point, label: label(session, old) },
+      to: { point: now.point, label: label(session, now) },
+    },
+    paths,
+    { renames: options.renames },
+  );
   if (session.json) await printDiffJson(session, compared);
   else if (options.nameStatus) {
     for (const change of compared.changes) await session.out(nameStatusLine(change));
   } else if (options.stat) await printStat(session, compared);
-  else {
+  else if (options.git) {
+    for await (const part of gitPatch(session.store, compared)) await session.out(part);
+  } else {
     const color = options.color ?? Deno.stdout.isTerminal();
     for await (const part of unifiedDiff(session.store, compared, { color })) {
       await session.out(part);

@@ -7,6 +7,7 @@ import { EMPTY_CHAIN } from "./chains.ts";
 import { readWhole } from "./file.ts";
 import { formatSize, quotePath } from "./format.ts";
 import { pathUnder } from "./paths.ts";
+import { findRenames } from "./renames.ts";
 import {
   countChanges,
   countLines,
@@ -46,12 +47,14 @@ export interface Compared extends Comparison {
 
 /**
  * What `diff` tells between two states: every change but those of times only; a path that changed
- * its type as removed and added. With `paths`, only what is at or under one of them, before or after.
+ * its type as removed and added. With `renames`, also renames are found that the inode does not tell
+ * ({@link findRenames}). With `paths`, only what is at or under one of them, before or after.
  */
 export async function compare(
   reader: Reader,
   comparison: Comparison,
   paths: readonly Uint8Array[] = [],
+  { renames = true }: { readonly renames?: boolean } = {},
 ): Promise<Compared> {
   const { from, to } = comparison;
   const [all, fromChain, toChain] = await Promise.all([
@@ -60,7 +63,9 @@ export async function compare(
     to.point === null ? EMPTY_CHAIN : reader.chain(to.point),
   ]);
   const told = all.filter((change) => tellable(change) && selected(change, paths));
-  return { from, to, changes: told.flatMap(splitByType), fromChain, toChain };
+  const split = told.flatMap(splitByType);
+  const found = renames ? await findRenames(reader, { fromChain, toChain }, split) : split;
+  return { from, to, changes: found, fromChain, toChain };
 }
 
 /** Whether a change is more than one of times. */
@@ -103,20 +108,27 @@ export async function diffFile(
     contentOf(reader, fromChain, before),
     contentOf(reader, toChain, after),
   ]);
+  return { change, ...diffContents(old, now) };
+}
+
+/** Two contents compared by lines. */
+export function diffContents(old: Uint8Array, now: Uint8Array): Omit<FileDiff, "change"> {
   const readable = isText(old) && isText(now);
   const lines = readable ? countLines(now) : 0;
-  if (equalBytes(old, now)) return { ...none, lines, form: "same" };
+  const none = { hunks: [], lines, added: 0, removed: 0, modified: 0 };
+  if (equalBytes(old, now)) return { ...none, form: "same" };
   if (!readable) return { ...none, form: "binary" };
   const hunks = diffLines(latin1(old), latin1(now));
-  if (hunks === null) return { ...none, lines, form: "large" };
-  return { change, form: "text", hunks, lines, ...countChanges(hunks) };
+  if (hunks === null) return { ...none, form: "large" };
+  return { form: "text", hunks, lines, ...countChanges(hunks) };
 }
 
 function hasContent(inode: InodeRow | null): boolean {
   return inode !== null && (isRegular(inode.mode) || isSymlink(inode.mode));
 }
 
-async function contentOf(
+/** What `diff` compares of an inode: the bytes of a file, the target of a link; else nothing. */
+export async function contentOf(
   reader: Reader,
   chain: Chain,
   inode: InodeRow | null,

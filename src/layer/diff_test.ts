@@ -115,7 +115,7 @@ Deno.test("added, removed, renamed, linked and property changes have git's lines
   await tree.symlink("one", "/link");
   const a = await tree.seal("a");
   await tree.remove("/gone");
-  await tree.write("/made", "1\n");
+  await tree.write("/made", "2\n");
   await tree.write("/empty", "");
   await tree.rename("/old", "/renamed");
   await tree.chmod("/run", 0o755);
@@ -141,7 +141,7 @@ Deno.test("added, removed, renamed, linked and property changes have git's lines
       "--- /dev/null",
       "+++ /made (b)",
       "@@ -0,0 +1 @@",
-      "+1",
+      "+2",
       "diff /old /renamed",
       "rename from /old",
       "rename to /renamed",

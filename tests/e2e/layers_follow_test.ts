@@ -49,7 +49,9 @@ Deno.test("a mount follows switch, undo and restore made elsewhere", async () =>
     const output = mapping.stdout.pipeThrough(new TextDecoderStream()).getReader();
     const mappedText = async () => {
       await input.write(new TextEncoder().encode("?\n"));
-      return (await output.read()).value;
+      let line = "";
+      while (!line.endsWith("\n")) line += (await output.read()).value ?? "\n(ended)\n";
+      return line;
     };
     try {
       assert.equal(await mappedText(), "two\n");
