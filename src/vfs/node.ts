@@ -23,6 +23,8 @@ export class Node {
   readonly children: Map<string, Dentry> | null;
   /** Every name that there is, is in `children`. */
   complete = false;
+  /** For a directory: names that had to be asked of the store one by one. */
+  misses = 0;
   /** For a directory: the inode that holds its one name. */
   parent = 0;
   /** For a regular file: its data. */

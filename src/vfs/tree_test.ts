@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { S_IFDIR, S_IFREG } from "../base/modes.ts";
 import { ROOT_INODE } from "../store/rows.ts";
 import { noteRead } from "./attributes.ts";
+import { Suspension } from "./suspension.ts";
 import { Tree } from "./tree.ts";
 
 function emptyTree(): Tree {
@@ -79,4 +80,25 @@ Deno.test("inodes that only reads brought in are forgotten, and their access tim
   tree.settled();
   tree.trim(0);
   assert.deepEqual([...tree.nodes.keys()], [ROOT_INODE]);
+});
+
+Deno.test("who asks for many names of a directory asks the store few times", () => {
+  const tree = emptyTree();
+  const loads: string[] = [];
+  for (let i = 0; i < 1000; i++) {
+    for (let found = false; !found;) {
+      try {
+        tree.find(tree.directory(ROOT_INODE), new TextEncoder().encode(`new-${i}`));
+        found = true;
+      } catch (thrown) {
+        if (!(thrown instanceof Suspension) || thrown.wait.kind !== "load") throw thrown;
+        const { load } = thrown.wait;
+        loads.push(load.kind);
+        tree.asking(load);
+        if (load.kind === "list") tree.absorb(load, { kind: "list", entries: [], complete: true });
+        else tree.absorb(load, { kind: "lookup", entry: null });
+      }
+    }
+  }
+  assert.deepEqual(loads, ["lookup", "lookup", "lookup", "list"]);
 });
