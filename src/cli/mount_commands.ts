@@ -2,6 +2,7 @@ import type { Command } from "commander";
 import { TarboxError } from "../base/errors.ts";
 import { resolveHome } from "../base/home.ts";
 import { formatTime } from "../layer/format.ts";
+import { askCounts } from "../mount/counts.ts";
 import { runDaemon } from "../mount/daemon.ts";
 import { type FoundRecord, readRecords } from "../mount/record.ts";
 import { spawnDaemon } from "../mount/spawn.ts";
@@ -73,7 +74,13 @@ function stateOf({ record, alive, mounted }: FoundRecord): string {
 /** Tells of the mounts of this home also while the database is away. */
 async function status(command: Command, run: Run): Promise<void> {
   const records = await readRecords(resolveHome());
-  const mounts = records.map(({ record, alive, mounted }) => ({ ...record, alive, mounted }));
+  const { json, tenant } = command.optsWithGlobals<GlobalOptions>();
+  const mounts = await Promise.all(records.map(async ({ record, alive, mounted }) => ({
+    ...record,
+    alive,
+    mounted,
+    ...(json && alive && mounted ? { stats: await askCounts(record.directory) } : {}),
+  })));
   const lines = records.map((found) => `${found.record.directory}  ${stateOf(found)}`);
   let told = false;
   await run(command, async (session) => {
@@ -107,7 +114,6 @@ async function status(command: Command, run: Run): Promise<void> {
     await session.out([...heads, ...lines].join("\n") + "\n");
   });
   if (told) return;
-  const { json, tenant } = command.optsWithGlobals<GlobalOptions>();
   if (json) await print(JSON.stringify({ tenant, workspaces: null, mounts }, null, 2) + "\n");
   else if (lines.length > 0) await print(lines.join("\n") + "\n");
 }

@@ -1,5 +1,6 @@
 import { EAGAIN, EINTR, EINVAL, EIO, ENODEV, ENOENT } from "../base/errno.ts";
 import { TarboxError } from "../base/errors.ts";
+import { copied } from "../base/copied.ts";
 import { concatBytes } from "../base/bytes.ts";
 import { addressOf, cString, errno, errorText, libc } from "./libc.ts";
 import { WRITE_BYTES_MAX } from "./negotiate.ts";
@@ -97,6 +98,7 @@ export class Device implements ReplySink {
     const length = parts.reduce((sum, part) => sum + part.length, 0);
     if (length <= COPIED_BYTES_MAX) {
       let at = 0;
+      copied.bytes += length;
       for (const part of parts) {
         this.#reply.set(part, at);
         at += part.length;

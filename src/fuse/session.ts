@@ -1,3 +1,4 @@
+import { copied } from "../base/copied.ts";
 import { EAGAIN, EINTR, EINVAL, EIO, ENOSYS } from "../base/errno.ts";
 import { FsError, InvariantError } from "../base/errors.ts";
 import { nowNanoseconds } from "../base/clock.ts";
@@ -40,6 +41,8 @@ export interface SessionOptions {
   readonly negativeSeconds?: number;
   /** An operation broke an invariant; its caller got EIO. The owner stops the mount. */
   readonly onBroken: (error: unknown) => void;
+  /** Requests that arrived are counted here, by opcode; what is past its end is not. */
+  readonly counts?: Float64Array;
   /** An operation was answered: its name, errno or 0, and time since it arrived. */
   readonly onAnswered?: (operation: string, errno: number, nanoseconds: bigint) => void;
 }
@@ -121,6 +124,8 @@ export class Session {
       this.#options.onBroken(new InvariantError("the kernel sent less than a request header"));
       return;
     }
+    const { counts } = this.#options;
+    if (counts !== undefined && header.opcode < counts.length) counts[header.opcode]!++;
     const arrived = this.#options.onAnswered === undefined ? 0n : nowNanoseconds();
     const operation = OPERATIONS.get(header.opcode);
     if (operation === undefined) {
@@ -181,6 +186,7 @@ export class Session {
     if (!request.parked) {
       // The device reads its next request into the same buffer.
       request.bytes = request.bytes.slice();
+      copied.bytes += request.bytes.length;
       request.parked = true;
     }
     this.#parked.set(request.header.unique, request);

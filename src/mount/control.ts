@@ -9,6 +9,7 @@ import { resolve } from "../layer/references.ts";
 import { layerUsage } from "../layer/usage.ts";
 import type { LayerRow } from "../store/rows.ts";
 import type { Store } from "../store/store.ts";
+import type { MountCounts } from "./counts.ts";
 
 /** Bytes of a diff that `layers/diff` keeps; what is longer ends with a line that says so. */
 const DIFF_BYTES_MAX = 64 * 1024 * 1024;
@@ -23,6 +24,8 @@ export interface ControlHost {
   readonly workspace: string;
   /** Where it is mounted. */
   readonly directory: string;
+  /** What the mount did by now. */
+  counts(): MountCounts;
   /** Carries out a command of the layers while the tree stands still. */
   execute(command: string, argument: unknown): Promise<unknown>;
 }
@@ -133,6 +136,7 @@ export class Control {
           layer: chain[0]?.name ?? null,
           epoch: workspace.lease?.epoch ?? null,
           heartbeatAgeSeconds: workspace.lease?.ageSeconds ?? null,
+          ...this.#host.counts(),
         });
       case "stats/usage": {
         const shown = chain.slice(0, USAGE_LAYERS);

@@ -75,6 +75,7 @@ export class Holding {
       store,
       workspace: workspace.name,
       directory: options.directory,
+      counts: () => thread.counts(),
       execute: (command, argument) => this.#execute(command, argument),
     });
     this.#ended.promise.catch(() => {});

@@ -55,6 +55,8 @@ export type ToWorker =
 export interface WorkerStart {
   readonly device: number;
   readonly wakeDescriptor: number;
+  /** Of {@link newCounts}. */
+  readonly counts: SharedArrayBuffer;
   readonly nextInode: number;
   readonly nextCookie: number;
   readonly readOnly: boolean;

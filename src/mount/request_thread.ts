@@ -1,4 +1,5 @@
 import { Eventfd } from "../fuse/eventfd.ts";
+import { type MountCounts, newCounts, readCounts } from "./counts.ts";
 import { type ToMain, type ToWorker, unwrap, type WorkerStart, wrap } from "./messages.ts";
 
 /** The thread that answers the kernel, seen from the main thread. */
@@ -14,8 +15,8 @@ export class RequestThread {
 
   readonly #start: WorkerStart;
 
-  constructor(start: Omit<WorkerStart, "wakeDescriptor">) {
-    this.#start = { ...start, wakeDescriptor: this.#wake.descriptor };
+  constructor(start: Omit<WorkerStart, "wakeDescriptor" | "counts">) {
+    this.#start = { ...start, wakeDescriptor: this.#wake.descriptor, counts: newCounts() };
     const channel = new MessageChannel();
     this.#port = channel.port1;
     this.#port.onmessage = (event) => this.onMessage(unwrap<ToMain>(event.data));
@@ -33,6 +34,11 @@ export class RequestThread {
   send(message: ToWorker, transfer: Transferable[] = []): void {
     this.#port.postMessage(wrap(message), transfer);
     this.#wake.signal();
+  }
+
+  /** What the mount did by now. */
+  counts(): MountCounts {
+    return readCounts(this.#start.counts);
   }
 
   /** Ends the thread at once. */

@@ -1,4 +1,5 @@
 import { receiveMessageOnPort } from "node:worker_threads";
+import { copied } from "../base/copied.ts";
 import { FsError } from "../base/errors.ts";
 import { EIO } from "../base/errno.ts";
 import { Eventfd } from "../fuse/eventfd.ts";
@@ -11,6 +12,7 @@ import type { Point } from "../store/rows.ts";
 import { FrontFileSystem } from "../vfs/front.ts";
 import type { Context } from "../vfs/operations.ts";
 import type { Wait } from "../vfs/suspension.ts";
+import { RequestCounts } from "./counts.ts";
 import { type ToMain, type ToWorker, unwrap, type WorkerStart, wrap } from "./messages.ts";
 
 /** An operation that waits for the main thread. */
@@ -41,6 +43,7 @@ export function startRequests(start: WorkerStart, port: MessagePort): void {
 class Requests implements Waiter {
   readonly #port: MessagePort;
   readonly #wake: Eventfd;
+  readonly #counts: RequestCounts;
   readonly #device: Device;
   readonly #fileSystem: FrontFileSystem;
   readonly #journal: Journal;
@@ -62,6 +65,7 @@ class Requests implements Waiter {
   constructor(start: WorkerStart, port: MessagePort) {
     this.#port = port;
     this.#wake = Eventfd.of(start.wakeDescriptor);
+    this.#counts = new RequestCounts(start.counts);
     this.#device = new Device(start.device);
     this.#fileSystem = new FrontFileSystem({
       nextInode: start.nextInode,
@@ -77,7 +81,10 @@ class Requests implements Waiter {
     });
     this.#journal = new Journal(
       this.#fileSystem.head.tree,
-      (batch) => this.#send({ type: "batch", batch }),
+      (batch) => {
+        for (const { data } of batch.batch.contents) copied.bytes += data.length;
+        this.#send({ type: "batch", batch });
+      },
       {
         commitIntervalMs: start.commitIntervalMs,
         softBytes: Math.floor(start.dirtyBytesMax / 4),
@@ -87,6 +94,7 @@ class Requests implements Waiter {
     this.#fileSystem.head.useJournal(this.#journal);
     this.#fileSystem.onUnlock = (inode) => this.unlocked(inode);
     this.#session = new Session(this.#device, this.#fileSystem, this, {
+      counts: this.#counts.requests,
       onBroken: (error: unknown) => {
         this.#broken = error instanceof Error ? error.stack ?? error.message : String(error);
       },
@@ -97,7 +105,10 @@ class Requests implements Waiter {
     this.#send({ type: "serving" });
     serveLoop(this.#device, this.#session, {
       wakeDescriptor: this.#wake.descriptor,
-      timeout: () => this.#journal.tick(performance.now()),
+      timeout: () => {
+        this.#counts.publish();
+        return this.#journal.tick(performance.now());
+      },
       onWake: () => this.#drain(),
       stop: () => this.#broken !== null,
     });

@@ -1,3 +1,4 @@
+import { copied } from "../base/copied.ts";
 import { latin1 } from "../base/bytes.ts";
 import { invariant } from "../base/errors.ts";
 import { allocatedBytes, BLOCK_SIZE, type BlockRow } from "../store/rows.ts";
@@ -161,6 +162,7 @@ export class FileData {
     const whole = start === 0 && old !== undefined && end >= old.length;
     const block = this.#writable(index, end, whole);
     block.buffer.set(bytes, start);
+    copied.bytes += bytes.length;
     this.#resize(block, Math.max(end, block.length));
   }
 
@@ -220,6 +222,7 @@ export class FileData {
         this.#pool.account(-buffer.length);
         // Exactly its bytes: posting a view to another thread would copy the whole buffer below it.
         const data = buffer.length === length ? buffer : buffer.slice(0, length);
+        if (data !== buffer) copied.bytes += length;
         ref = { ...this.#pool.seal(data, rows.contents), length };
         this.#map.set(index, ref);
       }

@@ -3,6 +3,7 @@ import { type Client, connect, DatabaseError, type PreparedStatement, SSLMode } 
 import { TarboxError } from "../../base/errors.ts";
 import { UnavailableError } from "../errors.ts";
 import { type DatabaseOptions, hostsOf } from "./options.ts";
+import { countBytes, sent } from "./traffic.ts";
 
 /** A value of a query's parameter. Bytes must be `Buffer`s: see {@link bytea}. */
 export type Parameter =
@@ -229,6 +230,7 @@ export class Connection {
       this.#discard(session);
       session.lose(new UnavailableError(`database at ${where}: the connection was lost`));
     });
+    countBytes(client);
     this.#live = session;
     this.#proven = true;
     return session;
@@ -313,7 +315,11 @@ async function run(
   text: string,
   parameters: readonly Parameter[],
 ): Promise<Row[]> {
-  if (session.owed++ === 0) session.heardMs = performance.now();
+  sent.statements++;
+  if (session.owed++ === 0) {
+    session.heardMs = performance.now();
+    sent.roundTrips++;
+  }
   try {
     const result = prepared === null
       ? session.client.query<Row>(text)
@@ -336,6 +342,8 @@ async function prepare(session: Session, text: string): Promise<PreparedStatemen
       for (const statement of old) void statement.then((made) => made.close()).catch(() => {});
     }, 60_000);
   }
+  sent.statements++;
+  if (session.owed === 0) sent.roundTrips++;
   const made = Promise.race([session.client.prepare(text), session.lost]);
   session.prepared.set(text, made);
   made.catch(() => session.prepared.delete(text));
