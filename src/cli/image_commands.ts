@@ -1,16 +1,16 @@
-import { type Command, InvalidArgumentError } from "commander";
+import type { Command } from "commander";
 import { text } from "../base/bytes.ts";
 import { TarboxError } from "../base/errors.ts";
-import { ancestry } from "../layer/chains.ts";
-import { layerFacts } from "../layer/commands.ts";
+import { layerUsage } from "../layer/usage.ts";
+import type { Point } from "../store/rows.ts";
+import { type ExportLayer, samePoint } from "../oci/pack.ts";
 import { resolve } from "../layer/references.ts";
 import { parseCompression } from "../oci/compression.ts";
 import { type ExportFormat, exportImage } from "../oci/export.ts";
-import type { ExportLayer } from "../oci/pack.ts";
 import { parsePlatform } from "../oci/platform.ts";
 import { IMPORT_DEFAULTS, importImage } from "../oci/import.ts";
-import { onWorkspace, printJson, resolveFlushed } from "./layers_session.ts";
 import { type ImageProgress, watchProgress } from "./image_progress.ts";
+import { chainOf, count, pair, tellImported } from "./images_session.ts";
 import type { Run, Session } from "./session.ts";
 
 interface ExportCommandOptions {
@@ -87,25 +87,6 @@ export function addImageCommands(program: Command, run: Run): void {
     );
 }
 
-/** Adds one `key=value` to those before. */
-export function pair(
-  value: string,
-  before: Readonly<Record<string, string>>,
-): Readonly<Record<string, string>> {
-  const at = value.indexOf("=");
-  if (at < 1) throw new InvalidArgumentError("It must be KEY=VALUE.");
-  return { ...before, [value.slice(0, at)]: value.slice(at + 1) };
-}
-
-/** A whole number above 0. */
-export function count(value: string): number {
-  const number = Number(value);
-  if (!Number.isSafeInteger(number) || number < 1) {
-    throw new InvalidArgumentError("It must be a whole number above 0.");
-  }
-  return number;
-}
-
 async function exportCommand(
   session: Session,
   ref: string,
@@ -146,6 +127,7 @@ async function exportCommand(
     notice: (message) => console.error(`tarbox: export ${ref}: ${message}`),
   });
   using progress = watchProgress(`export ${ref}`, session.quiet);
+  if (progress.shown) progress.expect(await sizeOf(session, layers, since));
   if (options.output === undefined) {
     for await (const chunk of progress.of(bytes)) await session.out(chunk);
   } else {
@@ -154,21 +136,19 @@ async function exportCommand(
   for (const line of new Set(lefts)) console.error(line);
 }
 
-/** The states of a reference's chain, the bottom one first. */
-export async function chainOf(session: Session, ref: string): Promise<ExportLayer[]> {
-  const found = await resolveFlushed(session, ref);
+/** Bytes of the files that the layers have, about what an export of them has. */
+async function sizeOf(
+  session: Session,
+  chain: readonly ExportLayer[],
+  since: Point | null,
+): Promise<number> {
   const all = await session.store.layers();
-  const sealed = ancestry(all, found.layer?.id ?? found.workspace.base).reverse();
-  if (found.layer !== null) return sealed;
-  // The time of an unsealed head is that of what it stands on: the same tree, the same digest.
-  const createdAt = sealed.at(-1)?.createdAt ?? found.workspace.createdAt;
-  return [...sealed, {
-    name: found.label,
-    message: "",
-    createdAt,
-    point: found.point,
-    sealed: false,
-  }];
+  const start = chain.findIndex(({ point }) => samePoint(point, since));
+  const wanted = chain.slice(start + 1).flatMap(({ point }) =>
+    all.filter((layer) => samePoint(layer.point, point)).slice(0, 1)
+  );
+  const usage = await layerUsage(session.store, wanted, all);
+  return usage.reduce((sum, { bytes }) => sum + bytes, 0);
 }
 
 /**
@@ -224,7 +204,7 @@ async function importCommand(
   if (file !== undefined) await requireReadable(file);
   const workspace = await session.row();
   using progress = watchProgress("import", session.quiet);
-  const source = file === undefined || file === "-" ? progress.of(Deno.stdin.readable) : file;
+  const source = file === undefined || file === "-" ? Deno.stdin.readable : file;
   const layers = await importImage(session.store, workspace, source, {
     prefix: options.prefix,
     name: options.name ?? null,
@@ -233,17 +213,12 @@ async function importCommand(
     notice: session.quiet ? () => {} : (message) => console.error(`tarbox: import: ${message}`),
     maxBytes: options.maxBytes,
     maxEntries: options.maxEntries,
+    applied: (bytes, of) => {
+      progress.expect(of);
+      progress.add(bytes);
+    },
   });
-  const top = layers.at(-1)!;
-  if (options.switch) await onWorkspace(session, "switch", { ref: top.uid, discard: false });
-  if (session.json) {
-    return await printJson(session, {
-      layers: layers.map(layerFacts),
-      switched: options.switch ?? false,
-    });
-  }
-  if (session.quiet) return;
-  await session.out(layers.map(({ name }) => `${name}\n`).join(""));
+  await tellImported(session, layers, options.switch ?? false);
 }
 
 async function requireReadable(file: string): Promise<void> {

@@ -29,6 +29,8 @@ export interface ImportOptions extends ImageChoice {
   readonly maxEntries: number;
   /** Told of layers that were there already. */
   readonly notice: (message: string) => void;
+  /** Told of packed bytes that were applied, of how many in all (NaN: nobody knows). */
+  readonly applied: (bytes: number, of: number) => void;
 }
 
 /** Limits that no honest image meets. */
@@ -40,6 +42,7 @@ export const IMPORT_DEFAULTS: ImportOptions = {
   maxBytes: 2 ** 40,
   maxEntries: 20_000_000,
   notice: () => {},
+  applied: () => {},
 };
 
 /**
@@ -212,6 +215,16 @@ async function addLayers(
         ? ImportTree.empty(writer, now)
         : await ImportTree.standingOn(writer, now, walk(store, await store.chain(below)));
       const bounds = new Bounds(options);
+      const total = fetched.reduce((sum, { size }) => sum + size, 0);
+      const watched = (blob: Member): Member => ({
+        size: blob.size,
+        async *open() {
+          for await (const chunk of blob.open()) {
+            options.applied(chunk.length, total);
+            yield chunk;
+          }
+        },
+      });
       for (const [i, blob] of fetched.entries()) {
         const at = present.length + i;
         const layer = image.layers[at]!;
@@ -220,7 +233,7 @@ async function addLayers(
           : BigInt(layer.createdAt.getTime()) * 1_000_000n;
         const name = layer.diffId === null ? "the archive" : `layer ${at + 1} (${named[at]!.name})`;
         tree.beginLayer(name, time, layer.diffId === null);
-        const packing = await applyLayer(tree, layer, blob, name, bounds);
+        const packing = await applyLayer(tree, layer, watched(blob), name, bounds);
         points.push(await writer.advance());
         if (layer.diffId !== null) {
           changesets.push({

@@ -24,10 +24,15 @@ export class Digester {
 
   async *of(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
     for await (const chunk of source) {
-      this.#hash.update(chunk);
-      this.#size += chunk.length;
+      this.add(chunk);
       yield chunk;
     }
+  }
+
+  /** Takes in the next bytes. */
+  add(chunk: Uint8Array): void {
+    this.#hash.update(chunk);
+    this.#size += chunk.length;
   }
 
   /** May be called once. */

@@ -8,6 +8,7 @@ const PROGRAMS: readonly (readonly [program: string, debian: string])[] = [
   ["git", "git"],
   ["skopeo", "skopeo"],
   ["umoci", "umoci"],
+  ["docker-registry", "docker-registry"],
   ["setsid", "util-linux"],
   ["pkill", "procps"],
   ["python3", "python3"],
