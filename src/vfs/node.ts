@@ -13,6 +13,13 @@ export interface Dentry {
   dirty: boolean;
 }
 
+/**
+ * Names asked one by one after which a page of the directory is asked for instead, and again each
+ * time that as many more were: who walks through a directory, or fills it, gets it in few round
+ * trips, and who picks names out of a huge one does not load it.
+ */
+const MISSES_LISTED = 4;
+
 /** An inode in memory. */
 export class Node {
   /** References that the kernel holds: lookups not yet forgotten. */
@@ -24,7 +31,7 @@ export class Node {
   /** Every name that there is, is in `children`. */
   complete = false;
   /** For a directory: names that had to be asked of the store one by one. */
-  misses = 0;
+  #misses = 0;
   /** For a directory: the inode that holds its one name. */
   parent = 0;
   /** For a regular file: its data. */
@@ -43,6 +50,12 @@ export class Node {
   constructor(public row: InodeRow, directory: boolean, stored: boolean) {
     this.children = directory ? new Map() : null;
     this.stored = stored;
+  }
+
+  /** Notes that memory does not know a name. @returns whether to load a page of the directory */
+  missed(): boolean {
+    const misses = ++this.#misses;
+    return misses >= MISSES_LISTED && Number.isInteger(Math.log2(misses));
   }
 
   get inode(): number {

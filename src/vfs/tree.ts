@@ -27,13 +27,6 @@ const NODE_BYTES = 1024;
 /** Nodes that are kept whatever the bound says: one operation needs a few at once. */
 const NODES_MIN = 16;
 
-/**
- * Names asked one by one after which a page of the directory is asked for instead, and again each
- * time that as many more were: who walks through a directory, or fills it, gets it in few round
- * trips, and who picks names out of a huge one does not load it.
- */
-const MISSES_LISTED = 4;
-
 /** What a tree starts with. */
 export interface TreeOptions {
   readonly nextInode: number;
@@ -132,10 +125,7 @@ export class Tree implements DirtySource {
     const known = directory.children!.get(latin1(name));
     if (known !== undefined) return known.child === 0 ? null : known;
     if (directory.complete || !directory.stored) return null;
-    directory.misses++;
-    if (directory.misses >= MISSES_LISTED && Number.isInteger(Math.log2(directory.misses))) {
-      this.demandAll(directory);
-    }
+    if (directory.missed()) this.demandAll(directory);
     return this.fault({ kind: "lookup", parent: directory.inode, name });
   }
 
