@@ -1,5 +1,6 @@
 import { EBUSY, EEXIST } from "../base/errno.ts";
 import { TarboxError } from "../base/errors.ts";
+import type { LayerRow } from "./rows.ts";
 import { HeldError } from "./errors.ts";
 
 /**
@@ -21,6 +22,44 @@ export function nameTaken(kind: "workspace" | "layer", name: string): TarboxErro
   return new TarboxError(`${kind} ${name}: the name is taken`, "choose another name", 1, {
     errno: EEXIST,
   });
+}
+
+/** Why layers cannot be published in a workspace beside those that are there; null: they can. */
+export function publishRefusal(
+  there: Iterable<LayerRow>,
+  workspace: number,
+  layers: readonly {
+    readonly name: string;
+    readonly uid: string;
+    readonly parent: string | null;
+  }[],
+): TarboxError | null {
+  const names = new Set<string>();
+  const uids = new Set<string>();
+  for (const layer of there) {
+    uids.add(layer.uid);
+    if (layer.workspace === workspace) names.add(layer.name);
+  }
+  for (const { name, uid, parent } of layers) {
+    if (names.has(name)) return nameTaken("layer", name);
+    if (uids.has(uid)) {
+      return new TarboxError(
+        `layer ${name}: its id is there already`,
+        "`tarbox layers --tree` shows it",
+      );
+    }
+    if (parent !== null && !uids.has(parent)) {
+      return new TarboxError(`layer ${name}: the layer below it is not there`);
+    }
+    names.add(name);
+    uids.add(uid);
+  }
+  return null;
+}
+
+/** The error for a workspace that was deleted. */
+export function workspaceGone(): TarboxError {
+  return new TarboxError("the workspace does not exist any more");
 }
 
 /** The error for a workspace that somebody holds. */

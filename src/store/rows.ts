@@ -96,7 +96,10 @@ export interface Batch {
   readonly nextInode: number;
   readonly nextCookie: number;
   readonly inodes: readonly InodeRow[];
-  /** Inodes that exist no more. Their block rows need not be listed. */
+  /**
+   * Inodes that exist no more; their numbers never come back. Their block rows need not be listed:
+   * what they say from then on means nothing.
+   */
   readonly deadInodes: readonly number[];
   readonly dentries: readonly DentryRow[];
   readonly deadDentries: readonly { readonly parent: number; readonly name: Uint8Array }[];

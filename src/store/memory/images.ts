@@ -1,7 +1,8 @@
 import type { ChangesetRow, Point } from "../rows.ts";
+import { MemoryTrees } from "./trees.ts";
 
 /** What is known of sealed states as container images, in memory. */
-export abstract class MemoryImages {
+export abstract class MemoryImages extends MemoryTrees {
   readonly #changesets = new Map<string, ChangesetRow>();
   readonly #configs = new Map<string, { readonly point: Point; readonly config: unknown }>();
 

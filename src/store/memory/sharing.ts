@@ -33,8 +33,6 @@ export class SharedWorkspace {
 export abstract class MemorySharing extends MemoryImages {
   protected abstract shared(workspace: number): SharedWorkspace;
   protected abstract workspaceOf(id: number): WorkspaceRow;
-  protected abstract newId(): number;
-  abstract counters(lineage: number): Promise<{ nextInode: number; nextCookie: number }>;
 
   async joinMount(id: number, holder: Holder): Promise<number> {
     const workspace = this.shared(id);

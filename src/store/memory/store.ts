@@ -1,33 +1,11 @@
-import { equalBytes, hex } from "../../base/bytes.ts";
-import { invariant, TarboxError } from "../../base/errors.ts";
+import { TarboxError } from "../../base/errors.ts";
 import { FencedError, RewoundError } from "../errors.ts";
-import { checkName, leaseHeld, nameTaken } from "../names.ts";
-import {
-  type Batch,
-  type BlockRow,
-  type Chain,
-  type ChangedKeys,
-  type DentryRow,
-  type Entry,
-  type Holder,
-  type InodeRow,
-  type LayerRow,
-  type Lease,
-  type Point,
-  ROOT_INODE,
-  type WorkspaceRow,
-} from "../rows.ts";
+import { checkName, leaseHeld, nameTaken, publishRefusal, workspaceGone } from "../names.ts";
+import type { Batch, Holder, LayerRow, Lease, Point, WorkspaceRow } from "../rows.ts";
 import { type TakeOptions, touchedKeys } from "../sharing.ts";
 import { MemorySharing, SharedWorkspace } from "./sharing.ts";
 import type { Reply, Request, Store } from "../store.ts";
 import { emptyRoot } from "../root.ts";
-import { LineageTable, nameKey, splitNameKey } from "./versions.ts";
-
-interface Lineage {
-  readonly on: Point | null;
-  nextInode: number;
-  nextCookie: number;
-}
 
 interface Workspace {
   readonly id: number;
@@ -49,13 +27,8 @@ export function memoryStore(options: { readonly tenant?: string } = {}): Store {
 }
 
 class MemoryStore extends MemorySharing implements Store {
-  readonly #lineages = new Map<number, Lineage>();
   readonly #workspaces = new Map<number, Workspace>();
   readonly #layers = new Map<number, LayerRow>();
-  readonly #inodes = new LineageTable<InodeRow>();
-  readonly #dentries = new LineageTable<DentryRow>();
-  readonly #blocks = new LineageTable<BlockRow>();
-  readonly #contents = new Map<string, Uint8Array>();
   #lastId = 0;
 
   constructor(readonly tenant: string) {
@@ -63,11 +36,11 @@ class MemoryStore extends MemorySharing implements Store {
   }
 
   protected shared(workspace: number): SharedWorkspace {
-    return this.#workspaces.get(workspace)!.shared;
+    return this.#byId(workspace).shared;
   }
 
   protected workspaceOf(id: number): WorkspaceRow {
-    return workspaceRow(this.#workspaces.get(id)!);
+    return workspaceRow(this.#byId(id));
   }
 
   protected newId(): number {
@@ -75,60 +48,6 @@ class MemoryStore extends MemorySharing implements Store {
   }
 
   async close(): Promise<void> {}
-
-  async chain(point: Point): Promise<Chain> {
-    return this.#chain(point);
-  }
-
-  async inodes(chain: Chain, numbers: readonly number[]): Promise<InodeRow[]> {
-    return numbers.map((inode) => this.#inodes.read(chain, String(inode))).filter(isPresent);
-  }
-
-  async lookup(
-    chain: Chain,
-    keys: readonly { readonly parent: number; readonly name: Uint8Array }[],
-  ): Promise<Entry[]> {
-    return keys.map(({ parent, name }) => this.#dentries.read(chain, nameKey(parent, name)))
-      .filter(isPresent).map((dentry) => this.#entry(chain, dentry));
-  }
-
-  async list(chain: Chain, parent: number, after: number, limit: number): Promise<Entry[]> {
-    return [...this.#dentries.rows(chain)]
-      .filter((dentry) => dentry.parent === parent && dentry.cookie > after)
-      .sort((a, b) => a.cookie - b.cookie).slice(0, limit)
-      .map((dentry) => this.#entry(chain, dentry));
-  }
-
-  async blocks(chain: Chain, inodes: readonly number[]): Promise<BlockRow[]> {
-    const wanted = new Set(inodes);
-    return [...this.#blocks.rows(chain)].filter(({ inode }) => wanted.has(inode))
-      .sort((a, b) => a.inode - b.inode || a.index - b.index);
-  }
-
-  async contents(hashes: readonly Uint8Array[]): Promise<Uint8Array[]> {
-    return hashes.map((hash) => {
-      const data = this.#contents.get(hex(hash));
-      invariant(data !== undefined, `content ${hex(hash)} is missing`);
-      return data;
-    });
-  }
-
-  async names(chain: Chain, children: readonly number[]): Promise<DentryRow[]> {
-    const wanted = new Set(children);
-    return [...this.#dentries.rows(chain)].filter(({ child }) => wanted.has(child));
-  }
-
-  async changedKeys(lineage: number, after: number, upto: number): Promise<ChangedKeys> {
-    return {
-      inodes: [...this.#inodes.of(lineage).changed(after, upto)].map(Number),
-      dentries: [...this.#dentries.of(lineage).changed(after, upto)].map(splitNameKey),
-    };
-  }
-
-  async counters(lineage: number): Promise<{ nextInode: number; nextCookie: number }> {
-    const { nextInode, nextCookie } = this.#lineages.get(lineage)!;
-    return { nextInode, nextCookie };
-  }
 
   async workspaces(): Promise<WorkspaceRow[]> {
     return [...this.#workspaces.values()].map(workspaceRow);
@@ -146,10 +65,8 @@ class MemoryStore extends MemorySharing implements Store {
   ): Promise<WorkspaceRow> {
     checkName("workspace", name);
     if (await this.workspace(name) !== null) throw nameTaken("workspace", name);
-    const head = this.#newLineage(from?.point ?? null);
-    if (from === null) {
-      this.#inodes.of(head.lineage).put(String(ROOT_INODE), head.ordinal, emptyRoot(root));
-    }
+    const head = this.newLineage(from?.point ?? null);
+    if (from === null) this.putInode(head, emptyRoot(root));
     const workspace: Workspace = {
       id: ++this.#lastId,
       name,
@@ -168,7 +85,7 @@ class MemoryStore extends MemorySharing implements Store {
   }
 
   async deleteWorkspace(id: number): Promise<void> {
-    const workspace = this.#workspaces.get(id)!;
+    const workspace = this.#byId(id);
     if (workspace.holder !== null) throw leaseHeld(workspace.name, workspace.holder);
     const own = new Set(
       [...this.#layers.values()].filter((layer) => layer.workspace === id).map(({ id }) => id),
@@ -201,7 +118,7 @@ class MemoryStore extends MemorySharing implements Store {
   ): Promise<Lease> {
     const workspace = await this.tryAttach(id, holder, { staleSeconds, gone, fresh: true });
     if (workspace !== null) return workspace.lease!;
-    const { name, holder: other } = this.#workspaces.get(id)!;
+    const { name, holder: other } = this.#byId(id);
     throw leaseHeld(name, other ?? holder);
   }
 
@@ -210,7 +127,7 @@ class MemoryStore extends MemorySharing implements Store {
     holder: Holder,
     { staleSeconds, gone, alone = false, fresh = false }: TakeOptions,
   ): Promise<WorkspaceRow | null> {
-    const workspace = this.#workspaces.get(id)!;
+    const workspace = this.#byId(id);
     const { shared, holder: old } = workspace;
     const { mounts } = shared;
     const { mount } = holder;
@@ -226,10 +143,7 @@ class MemoryStore extends MemorySharing implements Store {
     workspace.committed = 0;
     workspace.handle = null;
     if (fresh && ![...mounts.keys()].some((other) => other !== mount)) {
-      const chain = this.#chain(workspace.head);
-      for (const row of [...this.#inodes.rows(chain)]) {
-        if (row.nlink === 0) this.#killInode(chain, row.inode);
-      }
+      this.reclaimOrphans(workspace.head);
     }
     return workspaceRow(workspace);
   }
@@ -260,7 +174,7 @@ class MemoryStore extends MemorySharing implements Store {
       throw new FencedError(workspace.name);
     }
     if (sequence !== workspace.committed + 1) throw new RewoundError(workspace.name);
-    this.#apply(head, batch);
+    this.apply(head, batch);
     const { shared } = workspace;
     shared.version++;
     if (publish) shared.changes.set(shared.version, touchedKeys(batch));
@@ -295,7 +209,7 @@ class MemoryStore extends MemorySharing implements Store {
 
   async setHead(id: number, epoch: number | null, onto: LayerRow): Promise<Point> {
     const workspace = this.#holding(id, epoch);
-    workspace.head = this.#newLineage(onto.point);
+    workspace.head = this.newLineage(onto.point);
     workspace.base = onto.id;
     return workspace.head;
   }
@@ -306,13 +220,13 @@ class MemoryStore extends MemorySharing implements Store {
       throw new FencedError(workspace.name);
     }
     const next = { lineage: head.lineage, ordinal: head.ordinal + 1 };
-    this.#apply(next, batch);
+    this.apply(next, batch);
     workspace.head = next;
     return next;
   }
 
   async headChanged(id: number): Promise<boolean> {
-    const { lineage, ordinal } = this.#workspaces.get(id)!.head;
+    const { lineage, ordinal } = this.#byId(id).head;
     const changed = await this.changedKeys(lineage, ordinal - 1, ordinal);
     return changed.inodes.length + changed.dentries.length > 0;
   }
@@ -341,23 +255,20 @@ class MemoryStore extends MemorySharing implements Store {
   }
 
   async openLineage(on: Point | null): Promise<Point> {
-    return this.#newLineage(on);
+    return this.newLineage(on);
   }
 
   async write(point: Point, batch: Batch): Promise<void> {
-    this.#apply(point, batch);
+    this.apply(point, batch);
   }
 
   async publish(
     workspace: number,
     layers: Parameters<Store["publish"]>[1],
   ): Promise<LayerRow[]> {
-    const taken = new Set<string>();
-    for (const { name } of layers) {
-      this.#checkLayerName(workspace, name);
-      if (taken.has(name)) throw nameTaken("layer", name);
-      taken.add(name);
-    }
+    for (const { name } of layers) checkName("layer", name);
+    const refusal = publishRefusal(this.#layers.values(), workspace, layers);
+    if (refusal !== null) throw refusal;
     const published: LayerRow[] = [];
     for (const { uid, name, message, createdAt, point, parent } of layers) {
       const below = [...this.#layers.values()].find((layer) => layer.uid === parent);
@@ -378,14 +289,11 @@ class MemoryStore extends MemorySharing implements Store {
   }
 
   async discardLineages(lineages: readonly number[]): Promise<void> {
-    for (const lineage of lineages) {
-      for (const table of [this.#inodes, this.#dentries, this.#blocks]) table.drop(lineage);
-      this.#lineages.delete(lineage);
-    }
+    this.dropLineages(lineages);
   }
 
   async ask(id: number, command: string, argument: unknown): Promise<unknown> {
-    const { name, handle } = this.#workspaces.get(id)!;
+    const { name, handle } = this.#byId(id);
     if (handle === null) throw new TarboxError(`workspace ${name}: its holder does not answer`);
     const reply = await handle({ id: ++this.#lastId, workspace: id, command, argument });
     if ("error" in reply) throw new TarboxError(reply.error, reply.hint);
@@ -404,28 +312,15 @@ class MemoryStore extends MemorySharing implements Store {
     };
   }
 
-  #newLineage(on: Point | null): Point {
-    const below = on === null ? null : this.#lineages.get(on.lineage)!;
-    const lineage = ++this.#lastId;
-    this.#lineages.set(lineage, {
-      on,
-      nextInode: below?.nextInode ?? ROOT_INODE + 1,
-      nextCookie: below?.nextCookie ?? 1,
-    });
-    return { lineage, ordinal: 1 };
-  }
-
-  #chain(point: Point): Chain {
-    const chain: Point[] = [];
-    for (let at: Point | null = point; at !== null; at = this.#lineages.get(at.lineage)!.on) {
-      chain.push(at);
-    }
-    return chain;
+  #byId(id: number): Workspace {
+    const workspace = this.#workspaces.get(id);
+    if (workspace === undefined) throw workspaceGone();
+    return workspace;
   }
 
   /** The workspace when `epoch` is current; null stands for "nobody holds it". */
   #holding(id: number, epoch: number | null): Workspace {
-    const workspace = this.#workspaces.get(id)!;
+    const workspace = this.#byId(id);
     if (epoch === null) {
       if (workspace.holder !== null) throw leaseHeld(workspace.name, workspace.holder);
     } else if (workspace.epoch !== epoch || workspace.holder === null) {
@@ -440,51 +335,6 @@ class MemoryStore extends MemorySharing implements Store {
       if (layer.workspace === workspace && layer.name === name) throw nameTaken("layer", name);
     }
   }
-
-  #apply(point: Point, batch: Batch): void {
-    const chain = this.#chain(point);
-    const { lineage, ordinal } = point;
-    for (const { hash, data } of batch.contents) {
-      const known = this.#contents.get(hex(hash));
-      invariant(known === undefined || equalBytes(known, data), "two contents of one hash");
-      this.#contents.set(hex(hash), data.slice());
-    }
-    for (const row of batch.inodes) this.#inodes.of(lineage).put(String(row.inode), ordinal, row);
-    for (const row of batch.dentries) {
-      this.#dentries.of(lineage).put(nameKey(row.parent, row.name), ordinal, row);
-    }
-    for (const row of batch.blocks) {
-      invariant(this.#contents.has(hex(row.hash)), "a block names a content that is not there");
-      this.#blocks.of(lineage).put(`${row.inode}/${row.index}`, ordinal, row);
-    }
-    for (const { parent, name } of batch.deadDentries) {
-      this.#dentries.remove(chain, nameKey(parent, name));
-    }
-    for (const { inode, index } of batch.deadBlocks) {
-      this.#blocks.remove(chain, `${inode}/${index}`);
-    }
-    for (const inode of batch.deadInodes) this.#killInode(chain, inode);
-    const counters = this.#lineages.get(lineage)!;
-    counters.nextInode = Math.max(counters.nextInode, batch.nextInode);
-    counters.nextCookie = Math.max(counters.nextCookie, batch.nextCookie);
-  }
-
-  #killInode(chain: Chain, inode: number): void {
-    const { lineage, ordinal } = chain[0]!;
-    this.#inodes.remove(chain, String(inode));
-    const blocks = this.#blocks.of(lineage);
-    for (const key of [...blocks.keys(ordinal)]) {
-      if (key.startsWith(`${inode}/`) && blocks.at(key, ordinal)!.born === ordinal) {
-        blocks.end(key, ordinal);
-      }
-    }
-  }
-
-  #entry(chain: Chain, dentry: DentryRow): Entry {
-    const inode = this.#inodes.read(chain, String(dentry.child));
-    invariant(inode !== null, `inode ${dentry.child} has a name and does not exist`);
-    return { dentry, inode };
-  }
 }
 
 function workspaceRow(workspace: Workspace): WorkspaceRow {
@@ -492,8 +342,4 @@ function workspaceRow(workspace: Workspace): WorkspaceRow {
   const ageSeconds = (Date.now() - heartbeat.getTime()) / 1000;
   const lease = holder === null ? null : { epoch, holder, heartbeat, ageSeconds };
   return { id, name, head, base, createdAt, lease };
-}
-
-function isPresent<T>(row: T | null): row is T {
-  return row !== null;
 }

@@ -1,7 +1,7 @@
 import { DatabaseError } from "ts-postgres";
 import { TarboxError } from "../../base/errors.ts";
 import { FencedError, RewoundError } from "../errors.ts";
-import { checkName, leaseHeld, nameTaken } from "../names.ts";
+import { checkName, leaseHeld, nameTaken, publishRefusal, workspaceGone } from "../names.ts";
 import { emptyRoot } from "../root.ts";
 import type { Batch, Holder, LayerRow, Lease, Point, WorkspaceRow } from "../rows.ts";
 import type { TakeOptions } from "../sharing.ts";
@@ -71,16 +71,22 @@ export class PostgresCatalog {
 
   async deleteWorkspace(id: number): Promise<void> {
     const workspace = await this.#byId(id);
-    if (workspace.lease !== null) throw leaseHeld(workspace.name, workspace.lease.holder);
+    const which = [this.#tenant, id];
+    const unheld = "tenant_id = $1 and workspace_id = $2 and holder is null";
     try {
-      await this.#pool.transaction([
+      const results = await this.#pool.transaction([
+        ["select 1 from workspaces where tenant_id = $1 and workspace_id = $2 for update", which],
+        [`update workspaces set base_layer = null where ${unheld}`, which],
         [
-          "update workspaces set base_layer = null where tenant_id = $1 and workspace_id = $2",
-          [this.#tenant, id],
+          `delete from layers where tenant_id = $1 and workspace_id = $2
+              and exists (select 1 from workspaces where ${unheld})`,
+          which,
         ],
-        ["delete from layers where tenant_id = $1 and workspace_id = $2", [this.#tenant, id]],
-        ["delete from workspaces where tenant_id = $1 and workspace_id = $2", [this.#tenant, id]],
+        [`delete from workspaces where ${unheld} returning name`, which],
       ], "delete-workspace");
+      if (results.at(-1)!.length > 0) return;
+      const { name, lease } = await this.#byId(id);
+      if (lease !== null) throw leaseHeld(name, lease.holder);
     } catch (error) {
       if (!isCode(error, "23503")) throw error;
       throw new TarboxError(
@@ -355,8 +361,9 @@ export class PostgresCatalog {
         layers.map(({ uid, name, message, createdAt, point, parent }): Statement => [
           `insert into layers (tenant_id, uid, workspace_id, name, lineage, ordinal, parent,
                   message, created_at)
-           values ($1, $2, $3, $4, $5, $6,
-                   (select layer_id from layers where tenant_id = $1 and uid = $7), $8, $9)
+           values ($1, $2, $3, $4, $5, $6, case when $7::text is null then null else
+                     coalesce((select layer_id from layers where tenant_id = $1 and uid = $7), -1)
+                   end, $8, $9)
            returning ${LAYER_COLUMNS}`,
           [
             this.#tenant,
@@ -374,11 +381,8 @@ export class PostgresCatalog {
       );
       return results.map((rows) => layerRow(rows[0]!));
     } catch (error) {
-      if (!isCode(error, "23505")) throw error;
-      const taken = new Set(
-        (await this.layers()).filter((layer) => layer.workspace === workspace).map((l) => l.name),
-      );
-      throw nameTaken("layer", layers.find(({ name }) => taken.has(name))?.name ?? "of the list");
+      if (!isCode(error, "23505") && !isCode(error, "23503")) throw error;
+      throw publishRefusal(await this.layers(), workspace, layers) ?? error;
     }
   }
 
@@ -407,7 +411,7 @@ export class PostgresCatalog {
       `select ${WORKSPACE_COLUMNS} from workspaces where tenant_id = $1 and workspace_id = $2`,
       [this.#tenant, id],
     );
-    if (row === undefined) throw new TarboxError("the workspace does not exist any more");
+    if (row === undefined) throw workspaceGone();
     return workspaceRow(row);
   }
 

@@ -47,14 +47,22 @@ function notHidden(chain: Chain, table: string, key: string): string {
   if (chain.length === 1) return "";
   return `and not exists (
     select 1 from unnest($2::int[], $3::int[]) with ordinality as n(lineage, ordinal, depth)
-      join ${table} h on h.tenant_id = $1 and h.lineage = n.lineage and ${key}
-       and h.born <= n.ordinal and h.died > n.ordinal
-     where n.depth < c.depth)`;
+     cross join lateral (
+       select h.born from ${table} h
+        where h.tenant_id = $1 and h.lineage = n.lineage and ${key} and h.died > n.ordinal
+        order by h.died limit 1) v
+     where n.depth < c.depth and v.born <= n.ordinal)`;
 }
 
 const VISIBLE = (alias: string) =>
   `${alias}.tenant_id = $1 and ${alias}.lineage = c.lineage ` +
   `and ${alias}.born <= c.ordinal and ${alias}.died > c.ordinal`;
+
+/**
+ * What was alive at an ordinal is alive still, or died later: the first lies in an index of the living,
+ * and of the second there is nothing at a head. So no read of a head sees what has died.
+ */
+const SINCE = ["t.died = 2147483647", "t.died > c.ordinal and t.died < 2147483647"] as const;
 
 /** The reads of a store: SQL and rows. Each method is one statement. */
 export class Reading {
@@ -116,12 +124,19 @@ export class Reading {
 
   async list(chain: Chain, parent: number, after: number, limit: number): Promise<Entry[]> {
     const hidden = notHidden(chain, "dentries", "h.parent = $4 and h.name = t.name");
+    const page = (died: string) =>
+      `(select t.* from ${CHAIN} cross join lateral (
+          select t.parent as d_parent, t.name as d_name, t.child as d_child, t.cookie as d_cookie
+            from dentries t
+           where t.tenant_id = $1 and t.lineage = c.lineage and t.parent = $4 and ${died}
+             and t.born <= c.ordinal and t.cookie > $5 and not t.deleted ${hidden}
+           order by t.cookie limit $6) t
+         order by d_cookie limit $6)`;
     const rows = await this.#query(
       `select d.*, ${INODE_FIELDS} from (
-         select t.parent as d_parent, t.name as d_name, t.child as d_child, t.cookie as d_cookie
-           from ${CHAIN} join dentries t on ${VISIBLE("t")}
-          where t.parent = $4 and t.cookie > $5 and not t.deleted ${hidden}
-          order by t.cookie limit $6) d
+         select * from (
+           ${SINCE.map(page).join(" union all ")}) pages
+          order by d_cookie limit $6) d
          left join lateral ${INODE_PROBE("d.d_child")} i on not i.deleted
         order by d.d_cookie`,
       [...this.#of(chain), parent, after, limit],
@@ -131,12 +146,16 @@ export class Reading {
 
   async blocks(chain: Chain, inodes: readonly number[]): Promise<BlockRow[]> {
     const hidden = notHidden(chain, "blocks", "h.inode = t.inode and h.index = t.index");
-    const rows = await this.#query(
+    const part = (died: string) =>
       `select t.inode, t.index, t.hash, t.length
-         from ${CHAIN} join blocks t on ${VISIBLE("t")}
-        where t.inode = any($4::int8[]) and not t.deleted ${hidden}
-        order by t.inode, t.index`,
-      [...this.#of(chain), inodes],
+         from ${CHAIN} cross join unnest($4::int8[]) k(inode) cross join lateral (
+           select t.* from blocks t
+            where t.tenant_id = $1 and t.lineage = c.lineage and t.inode = k.inode and ${died}
+            offset 0) t
+        where t.born <= c.ordinal and not t.deleted ${hidden}`;
+    const rows = await this.#query(
+      `select * from (${SINCE.map(part).join(" union all ")}) b order by inode, index`,
+      [...this.#of(chain), [...new Set(inodes)]],
     );
     return rows.map(({ inode, index, hash, length }) => ({
       inode: Number(inode),
@@ -179,7 +198,7 @@ export class Reading {
 
   async changedKeys(lineage: number, after: number, upto: number): Promise<ChangedKeys> {
     const within = "tenant_id = $1 and lineage = $2 " +
-      "and ((born > $3 and born <= $4) or (died > $3 and died <= $4))";
+      "and ((born > $3 and born <= $4) or (died > $3 and died <= $4 and died < 2147483647))";
     const parameters = [this.#tenant, lineage, after, upto];
     const [inodes, dentries] = await Promise.all([
       this.#query(`select distinct inode from inodes where ${within}`, parameters),

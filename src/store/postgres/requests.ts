@@ -30,9 +30,9 @@ export class PostgresRequests {
   ): Promise<unknown> {
     const [[row]] = await this.#pool.transaction([
       [
-        `insert into requests (tenant_id, workspace_id, command, argument)
-         values ($1, $2, $3, $4) returning request_id`,
-        [this.#tenant, workspace, command, argument as object],
+        `insert into requests (tenant_id, workspace_id, command, argument, expires_at)
+         values ($1, $2, $3, $4, now() + make_interval(secs => $5::float8)) returning request_id`,
+        [this.#tenant, workspace, command, (argument ?? null) as object, timeoutSeconds],
       ],
       ["select pg_notify($1, $2)", [channel(this.#tenant, workspace), command]],
     ], "request") as [[{ request_id: bigint }]];
@@ -64,25 +64,36 @@ export class PostgresRequests {
     ], "request-forget");
   }
 
+  /** Requests are answered one after the other, each once, for as long as the epoch is current. */
   async serve(
     workspace: number,
+    epoch: number,
     handle: (request: Request) => Promise<Reply>,
   ): Promise<() => Promise<void>> {
     let stopped = false;
     let wake = () => {};
     const listener = new Connection(this.#options);
     listener.onConnect = (client) => client.on("notification", () => wake());
+    /** Replies that could not be written yet: what was done is not done again. */
+    const unwritten = new Map<number, Reply>();
+    const answer = async (request: Request) => {
+      const reply = unwritten.get(request.id) ?? await handle(request).catch((error): Reply => ({
+        error: error instanceof Error ? error.message : String(error),
+      }));
+      unwritten.set(request.id, reply);
+      await this.#pool.transaction([[
+        "update requests set reply = $3 where tenant_id = $1 and request_id = $2",
+        [this.#tenant, request.id, reply],
+      ]], "reply");
+      unwritten.delete(request.id);
+    };
     const loop = async () => {
       while (!stopped) {
         const woken = new Promise<void>((resolve) => wake = resolve);
         try {
           await listener.query(`listen "${channel(this.#tenant, workspace)}"`);
-          for (const request of await this.#open(workspace)) {
-            const reply = await handle(request);
-            await this.#pool.transaction([[
-              "update requests set reply = $3 where tenant_id = $1 and request_id = $2",
-              [this.#tenant, request.id, reply],
-            ]], "reply");
+          for (const request of await this.#open(workspace, epoch)) {
+            if (!stopped) await answer(request);
           }
         } catch {
           // The database is away; what is asked stays in its table until it is back.
@@ -102,11 +113,15 @@ export class PostgresRequests {
     };
   }
 
-  async #open(workspace: number): Promise<Request[]> {
+  /** What waits for the holder of this epoch, and is still waited for. */
+  async #open(workspace: number, epoch: number): Promise<Request[]> {
     const rows = await this.#pool.read(
-      `select request_id, command, argument from requests
-        where tenant_id = $1 and workspace_id = $2 and reply is null order by request_id`,
-      [this.#tenant, workspace],
+      `select r.request_id, r.command, r.argument
+         from requests r join workspaces w using (tenant_id, workspace_id)
+        where r.tenant_id = $1 and r.workspace_id = $2 and r.reply is null
+          and r.expires_at > now() and w.epoch = $3 and w.holder is not null
+        order by r.request_id`,
+      [this.#tenant, workspace, epoch],
     );
     return rows.map(({ request_id, command, argument }) => ({
       id: Number(request_id),

@@ -105,10 +105,10 @@ class PostgresStore extends PostgresCatalog implements Store {
 
   serve(
     workspace: number,
-    _epoch: number,
+    epoch: number,
     handle: (request: Request) => Promise<Reply>,
   ): Promise<() => Promise<void>> {
-    return this.#requests.serve(workspace, handle);
+    return this.#requests.serve(workspace, epoch, handle);
   }
 
   changesetsTo(points: readonly Point[]): Promise<ChangesetRow[]> {
