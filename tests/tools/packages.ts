@@ -9,6 +9,8 @@ const PROGRAMS: readonly (readonly [program: string, debian: string])[] = [
   ["skopeo", "skopeo"],
   ["umoci", "umoci"],
   ["docker-registry", "docker-registry"],
+  ["buildah", "buildah"],
+  ["containerd", "containerd"],
   ["setsid", "util-linux"],
   ["pkill", "procps"],
   ["python3", "python3"],
