@@ -61,7 +61,8 @@ export function spawnDetached(command: string, args: readonly string[], log: str
   const child = new Deno.Command("/bin/sh", {
     args: [
       "-c",
-      'if command -v setsid >/dev/null; then set -- setsid "$@"; fi; ' +
+      // Without a session of its own it must outlive the terminal's signals.
+      "if command -v setsid >/dev/null; then set -- setsid \"$@\"; else trap '' HUP INT; fi; " +
       'exec "$@" >>"$0" 2>&1 </dev/null',
       log,
       command,

@@ -1,7 +1,9 @@
 import type { Command } from "commander";
+import { TarboxError } from "../base/errors.ts";
 import { resolveHome } from "../base/home.ts";
 import { engineStatus, keepEngine, stopEngine, useEngine } from "../engine/engine.ts";
 import { initialize, loadSettings } from "../mount/database.ts";
+import { readRecords } from "../mount/record.ts";
 import { doctor } from "./doctor.ts";
 import { alone, print, type Run } from "./session.ts";
 
@@ -43,8 +45,22 @@ export function addDatabaseCommands(program: Command, _run: Run): void {
   database
     .command("stop")
     .description("stop the engine")
-    .action((_options: unknown, command: Command) =>
-      alone(command, async () => await stopEngine(resolveHome()))
+    .option(
+      "--force",
+      "also while mounts use it: they wait for it, and fail when it does not return",
+    )
+    .action((options: { force?: boolean }, command: Command) =>
+      alone(command, async () => {
+        const served = (await readRecords(resolveHome())).filter(({ alive }) => alive);
+        if (served.length > 0 && !options.force) {
+          const where = served.map(({ record }) => record.directory).join(", ");
+          throw new TarboxError(
+            `db stop: the engine is in use by the mount of ${where}`,
+            "unmount first (`tarbox umount DIR`), or give --force",
+          );
+        }
+        await stopEngine(resolveHome());
+      })
     );
   database
     .command("status")
@@ -82,7 +98,7 @@ export function addDatabaseCommands(program: Command, _run: Run): void {
   program.command("engine-supervisor", { hidden: true }).argument("<HOME>").action(
     async (home: string) => {
       const { runSupervisor } = await import("../engine/supervisor.ts");
-      await runSupervisor(home);
+      Deno.exit(await runSupervisor(home));
     },
   );
 }

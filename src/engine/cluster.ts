@@ -1,11 +1,16 @@
-import { join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { TarboxError } from "../base/errors.ts";
 import type { Layout } from "./layout.ts";
+import { kill, postgresOf } from "./processes.ts";
 
 /** The database user, the port that names the socket, and the database. */
 export const ENGINE_USER = "tarbox";
 export const ENGINE_PORT = 5432;
 export const ENGINE_DATABASE = "tarbox";
+
+/** Milliseconds that an orphaned PostgreSQL has for an orderly end, and to be gone at all. */
+const ORPHANS_GRACE_MS = 5_000;
+const ORPHANS_LIMIT_MS = 30_000;
 
 /** Settings beside the defaults of PostgreSQL. fsync and synchronous_commit stay on. */
 const SETTINGS: Readonly<Record<string, string>> = {
@@ -21,7 +26,7 @@ const SETTINGS: Readonly<Record<string, string>> = {
 
 /** Has a cluster in the home; one that was made by half is made anew. */
 export async function ensureCluster(layout: Layout, programs: string): Promise<void> {
-  const { data, owner } = layout;
+  const { data } = layout;
   const version = await Deno.readTextFile(join(data, "PG_VERSION")).catch(() => null);
   if (version !== null) {
     if (version.trim() === "18") return;
@@ -30,8 +35,21 @@ export async function ensureCluster(layout: Layout, programs: string): Promise<v
       "export with the older tarbox and import here, or use another TARBOX_HOME",
     );
   }
-  const partial = `${data}.partial`;
-  await Deno.remove(partial, { recursive: true }).catch(() => {});
+  await removeUnfinished(data);
+  const partial = `${data}.${crypto.randomUUID().slice(0, 8)}.partial`;
+  try {
+    await makeCluster(layout, programs, partial);
+    await Deno.rename(partial, data);
+  } catch (error) {
+    // It may be what filled the disk.
+    await Deno.remove(partial, { recursive: true }).catch(() => {});
+    throw error;
+  }
+}
+
+/** Makes a cluster with its database in `partial`; all of it is on the disk when this returns. */
+async function makeCluster(layout: Layout, programs: string, partial: string): Promise<void> {
+  const { owner } = layout;
   await Deno.mkdir(partial, { mode: 0o700 });
   if (owner !== undefined) await Deno.chown(partial, owner.uid, owner.gid);
   const { success, stderr, stdout } = await new Deno.Command(join(programs, "bin", "initdb"), {
@@ -45,7 +63,6 @@ export async function ensureCluster(layout: Layout, programs: string): Promise<v
       "-E",
       "UTF8",
       "--no-locale",
-      "--no-sync",
     ],
     env: { LD_LIBRARY_PATH: join(programs, "lib") },
     cwd: "/",
@@ -56,7 +73,17 @@ export async function ensureCluster(layout: Layout, programs: string): Promise<v
     throw new TarboxError(`initdb failed: ${text.trim().split("\n").slice(-3).join(" / ")}`);
   }
   await createDatabase(layout, programs, partial);
-  await Deno.rename(partial, data);
+}
+
+/**
+ * Removes what a supervisor that was killed left of a cluster. Its `initdb` may still be at work on it,
+ * and make files while they are removed: what is left then is removed at the next start.
+ */
+async function removeUnfinished(data: string): Promise<void> {
+  for await (const { name } of Deno.readDir(dirname(data))) {
+    if (!name.startsWith(`${basename(data)}.`) || !name.endsWith(".partial")) continue;
+    await Deno.remove(join(dirname(data), name), { recursive: true }).catch(() => {});
+  }
 }
 
 /** Makes the database in a cluster that nobody serves yet. */
@@ -79,12 +106,18 @@ async function createDatabase(layout: Layout, programs: string, data: string): P
   throw new TarboxError(`the database cannot be created: ${text.split("\n").pop()}`);
 }
 
-/** Starts PostgreSQL as a child of this process; what a dead one left behind is cleared. */
+/**
+ * Starts PostgreSQL as a child of this process. A pid file (another process may have its number by
+ * now) and a socket that a dead one left are cleared: nobody serves, see {@link stopOrphans}.
+ */
 export async function startPostgres(
   layout: Layout,
   programs: string,
 ): Promise<Deno.ChildProcess> {
-  await clearStale(layout);
+  const socket = join(layout.socket, `.s.PGSQL.${ENGINE_PORT}`);
+  for (const path of [join(layout.data, "postmaster.pid"), socket, `${socket}.lock`]) {
+    await Deno.remove(path).catch(() => {});
+  }
   const settings = Object.entries(SETTINGS).flatMap(([key, value]) => ["-c", `${key}=${value}`]);
   return new Deno.Command("/bin/sh", {
     args: [
@@ -110,48 +143,37 @@ export async function startPostgres(
 }
 
 /**
- * A postmaster that was killed leaves children that still hold its shared memory, a pid file that
- * another process may have the number of by now, and a socket. Only the holder of the supervisor's
- * lock comes here, so whoever is left is nobody's.
+ * Stops what serves the cluster though no supervisor lives: a postmaster whose supervisor was killed,
+ * in good order if it can be, and children of a postmaster that was killed, which still hold its shared
+ * memory. Only the holder of the supervisor's lock may call this. Returns when all of them are gone.
  */
-async function clearStale(layout: Layout): Promise<void> {
-  for (const entry of processes()) {
-    const pid = Number(entry.name);
-    if (!Number.isInteger(pid)) continue;
-    const owned = await Deno.readLink(`/proc/${pid}/cwd`).then(
-      (cwd) => cwd === layout.data,
-      () => false,
-    );
-    if (owned) kill(pid, "SIGKILL");
-  }
-  const socket = join(layout.socket, `.s.PGSQL.${ENGINE_PORT}`);
-  for (const path of [join(layout.data, "postmaster.pid"), socket, `${socket}.lock`]) {
-    await Deno.remove(path).catch(() => {});
-  }
-}
-
-/** Entries of /proc; none where there is no such filesystem. */
-function processes(): Deno.DirEntry[] {
-  try {
-    return [...Deno.readDirSync("/proc")];
-  } catch {
-    return [];
-  }
-}
-
-/** Sends a signal; a process that is gone already is well. */
-export function kill(pid: number, signal: Deno.Signal): void {
-  try {
-    Deno.kill(pid, signal);
-  } catch (error) {
-    if (!(error instanceof Deno.errors.NotFound) && !(error instanceof TypeError)) throw error;
+export async function stopOrphans(layout: Layout): Promise<void> {
+  const data = await Deno.realPath(layout.data);
+  const postmaster = await postmasterFile(layout);
+  const started = Date.now();
+  for (let signal: Deno.Signal = "SIGINT";;) {
+    const found = await postgresOf(data);
+    if (found.length === 0) return;
+    const waited = Date.now() - started;
+    if (waited > ORPHANS_LIMIT_MS) {
+      throw new TarboxError(`processes of a killed PostgreSQL do not end: ${found.join(", ")}`);
+    }
+    if (!found.includes(postmaster.pid) || waited > ORPHANS_GRACE_MS) signal = "SIGKILL";
+    if (signal === "SIGKILL") { for (const pid of found) kill(pid, signal); }
+    else if (waited === 0 || waited > ORPHANS_GRACE_MS / 2) kill(postmaster.pid, signal);
+    await new Promise((resolve) => setTimeout(resolve, 10));
   }
 }
 
 /** Process id of the running postmaster once it takes connections, else null. */
 export async function readyPostmaster(layout: Layout): Promise<number | null> {
+  const { pid, ready } = await postmasterFile(layout);
+  return ready ? pid : null;
+}
+
+/** What `postmaster.pid` says (PostgreSQL's pidfile.h): line 1 the process id, line 8 the state. */
+async function postmasterFile(layout: Layout): Promise<{ pid: number; ready: boolean }> {
   const text = await Deno.readTextFile(join(layout.data, "postmaster.pid")).catch(() => "");
   const lines = text.split("\n");
-  if (lines[7]?.trim() !== "ready") return null;
-  return Number(lines[0]);
+  return { pid: Number(lines[0]), ready: lines[7]?.trim() === "ready" };
 }

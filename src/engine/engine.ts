@@ -1,12 +1,24 @@
 import { join } from "node:path";
 import { TarboxError } from "../base/errors.ts";
 import { processAlive, selfCommand, spawnDetached } from "../base/process.ts";
-import { ENGINE_DATABASE, ENGINE_PORT, ENGINE_USER, kill, readyPostmaster } from "./cluster.ts";
+import { ENGINE_DATABASE, ENGINE_PORT, ENGINE_USER, stopOrphans } from "./cluster.ts";
+import { fullDisk } from "./full_disk.ts";
 import { type Layout, layoutOf, makeLayout } from "./layout.ts";
-import { signIn, tryLock } from "./locks.ts";
+import { isHeld, signIn, takeLock } from "./locks.ts";
+import { kill } from "./processes.ts";
+import { livingState, readState } from "./state.ts";
 
 /** Longest wait for the engine: a first start unpacks it and makes a cluster. */
 const START_LIMIT_MS = 60_000;
+
+/** Longest wait while PostgreSQL replays its log after a crash. */
+const REPLAY_LIMIT_MS = 600_000;
+
+/** Most supervisors that one process starts in vain. */
+const SPAWNS_MAX = 5;
+
+/** Milliseconds between looks whether the supervisor lives. */
+const WATCH_MS = 1_000;
 
 /** Longest wait for the engine to stop. */
 const STOP_LIMIT_MS = 60_000;
@@ -48,6 +60,7 @@ export async function useEngine(home: string): Promise<Engine> {
     await user.release();
     throw error;
   }
+  const unwatch = watchSupervisor(layout);
   return {
     database: {
       host: layout.socket,
@@ -55,28 +68,45 @@ export async function useEngine(home: string): Promise<Engine> {
       database: ENGINE_DATABASE,
       user: ENGINE_USER,
     },
-    release: () => user.release(),
+    release() {
+      unwatch();
+      return user.release();
+    },
   };
 }
 
+/**
+ * Returns once a supervisor lives and its PostgreSQL takes connections; starts one where there is none.
+ * A start that takes long is waited for while PostgreSQL replays its log.
+ */
 async function running(layout: Layout): Promise<void> {
-  const deadline = Date.now() + START_LIMIT_MS;
-  let supervisor: number | null = null;
-  while (Date.now() < deadline) {
-    const lock = await tryLock(layout.supervisorLock);
-    if (lock !== null) {
-      await lock.release();
-      if (supervisor !== null && Date.now() > deadline - START_LIMIT_MS + 5_000) break;
-      if (supervisor === null || !processAlive(supervisor)) {
-        const { command, args } = selfCommand(["engine-supervisor", layout.home]);
-        supervisor = spawnDetached(command, args, layout.supervisorLog);
+  const started = Date.now();
+  let spawned: number | null = null;
+  let failures = 0;
+  for (;;) {
+    const waited = Date.now() - started;
+    if (await isHeld(layout.supervisorLock)) {
+      const state = await livingState(layout);
+      if (state?.phase === "serving" && await answers(layout)) return;
+      const limit = state?.postmaster === null ? START_LIMIT_MS : REPLAY_LIMIT_MS;
+      if (waited > limit) break;
+    } else {
+      const died = spawned !== null && !processAlive(spawned);
+      if (died) {
+        const state = await readState(layout);
+        if (state?.pid === spawned && state?.failure !== undefined) {
+          throw new TarboxError(state.failure.message, state.failure.hint);
+        }
+        // It may have found another one at work, which has ended since: try again, within bounds.
+        if (++failures > SPAWNS_MAX) break;
       }
-      await pause(30);
-      continue;
+      if (spawned === null || died) spawned = spawnSupervisor(layout);
+      if (waited > START_LIMIT_MS) break;
     }
-    if (await answers(layout)) return;
     await pause(10);
   }
+  const full = await fullDisk(layout.home);
+  if (full !== null) throw full;
   const log = await Deno.readTextFile(layout.supervisorLog).catch(() => "");
   const last = log.trim().split("\n").slice(-2).join(" / ");
   throw new TarboxError(
@@ -85,9 +115,33 @@ async function running(layout: Layout): Promise<void> {
   );
 }
 
-/** Whether the postmaster says that it is ready and its socket takes a connection. */
+function spawnSupervisor(layout: Layout): number {
+  const { command, args } = selfCommand(["engine-supervisor", layout.home]);
+  return spawnDetached(command, args, layout.supervisorLog);
+}
+
+/**
+ * Starts the supervisor again when it dies while this process uses the engine: nobody else would
+ * bring PostgreSQL back. Not when it was told to stop.
+ * @returns what ends this
+ */
+function watchSupervisor(layout: Layout): () => void {
+  let spawned: number | null = null;
+  const timer = setInterval(async () => {
+    try {
+      if (await isHeld(layout.supervisorLock)) return;
+      if (spawned !== null && processAlive(spawned)) return;
+      if ((await readState(layout))?.phase !== "stopped") spawned = spawnSupervisor(layout);
+    } catch {
+      // The home is gone, and the engine with it.
+    }
+  }, WATCH_MS);
+  Deno.unrefTimer(timer);
+  return () => clearInterval(timer);
+}
+
+/** Whether the socket takes a connection. */
 async function answers(layout: Layout): Promise<boolean> {
-  if (await readyPostmaster(layout) === null) return false;
   try {
     const path = join(layout.socket, `.s.PGSQL.${ENGINE_PORT}`);
     const connection = await Deno.connect({ transport: "unix", path });
@@ -105,34 +159,39 @@ export async function keepEngine(home: string): Promise<void> {
   await engine.release();
 }
 
-/** Stops the engine, whoever uses it. Returns once it has ended. */
+/** Stops the engine, whoever uses it, also one without a supervisor. Returns once it has ended. */
 export async function stopEngine(home: string): Promise<void> {
   const layout = layoutOf(home);
   await Deno.remove(layout.keep).catch(() => {});
-  const { supervisor } = await engineStatus(home);
-  if (supervisor === null) return;
-  kill(supervisor, "SIGTERM");
   const deadline = Date.now() + STOP_LIMIT_MS;
+  let told = 0;
   while (Date.now() < deadline) {
-    const lock = await tryLock(layout.supervisorLock);
-    if (lock !== null) return await lock.release();
+    if (!await isHeld(layout.supervisorLock)) return await stopUnsupervised(layout);
+    const state = await livingState(layout);
+    if (state !== null && state.pid !== told) kill(told = state.pid, "SIGTERM");
     await pause(20);
   }
   throw new TarboxError("the embedded engine does not stop", `see ${layout.log}`);
 }
 
+/** PostgreSQL lives on when its supervisor is killed. */
+async function stopUnsupervised(layout: Layout): Promise<void> {
+  const made = await Deno.stat(layout.data).then(() => true, () => false);
+  const lock = made ? await takeLock(layout.supervisorLock) : null;
+  if (lock === null) return;
+  await stopOrphans(layout);
+  await lock.release();
+}
+
 /** What is true of a home's engine now. */
 export async function engineStatus(home: string): Promise<EngineStatus> {
   const layout = layoutOf(home);
-  const lock = await tryLock(layout.supervisorLock).catch(() => undefined);
-  await lock?.release();
-  const held = lock === null;
-  const text = await Deno.readTextFile(join(layout.run, "supervisor.pid")).catch(() => "");
-  const pid = held ? await readyPostmaster(layout) : null;
+  const state = await isHeld(layout.supervisorLock) ? await livingState(layout) : null;
+  const running = state?.phase === "serving";
   return {
-    running: pid !== null,
-    pid,
-    supervisor: held && text !== "" ? Number(text) : null,
+    running,
+    pid: running ? state.postmaster : null,
+    supervisor: state?.pid ?? null,
     host: layout.socket,
     data: layout.data,
   };

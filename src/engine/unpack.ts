@@ -26,21 +26,22 @@ async function enginePackage(): Promise<EnginePackage> {
 
 /**
  * Has the engine's programs in `HOME/engine/VERSION` and returns that folder. Unpacks them once:
- * into a folder beside, renamed when it is whole.
+ * into a folder beside, renamed when it is whole. Only the supervisor of a home calls this.
  */
 export async function unpackEngine(home: string): Promise<string> {
   const target = join(home, "engine", ENGINE_VERSION);
   if (await exists(join(target, "bin", "postgres"))) return target;
   const { postgres } = await enginePackage();
   const native = join(postgres, "..", "..");
-  const partial = `${target}.${Deno.pid}.partial`;
+  const partial = `${target}.partial`;
   await Deno.mkdir(join(home, "engine"), { recursive: true, mode: 0o755 });
   try {
+    await Deno.remove(partial, { recursive: true }).catch(() => {});
     await unpackPackage(native, partial);
     await Deno.rename(partial, target);
   } catch (error) {
+    // It may be what filled the disk.
     await Deno.remove(partial, { recursive: true }).catch(() => {});
-    if (await exists(join(target, "bin", "postgres"))) return target;
     throw error;
   }
   return target;
@@ -59,7 +60,11 @@ async function copyTree(from: string, to: string): Promise<void> {
     const copy = join(to, entry.name);
     if (entry.isDirectory) await copyTree(source, copy);
     else {
-      await Deno.writeFile(copy, await Deno.readFile(source));
+      // On the disk before the folder gets its name: a crash must not leave a half one under it.
+      using file = await Deno.open(copy, { create: true, write: true, truncate: true });
+      const bytes = await Deno.readFile(source);
+      for (let at = 0; at < bytes.length;) at += await file.write(bytes.subarray(at));
+      await file.sync();
       await Deno.chmod(copy, /[\\/]bin$/.test(from) ? 0o755 : 0o644);
     }
   }
