@@ -45,7 +45,8 @@ export function serveLoop(device: Device, session: Session, owner: LoopOwner): v
       session.handle(request);
       if (owner.stop()) return;
     }
-    const timeout = owner.timeout();
-    if (handled < REQUESTS_PER_LOOK) look = pollReadable(polled, timeout ?? -1)[1]!;
+    const due = [owner.timeout(), session.endDying(performance.now())].filter((ms) => ms !== null);
+    const timeout = due.length === 0 ? -1 : Math.min(...due);
+    if (handled < REQUESTS_PER_LOOK) look = pollReadable(polled, timeout)[1]!;
   }
 }

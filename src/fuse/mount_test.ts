@@ -42,13 +42,19 @@ Deno.test("a mount answers ls, cat, stat, readlink, write and truncate", async (
   });
 });
 
-/** Runs a shell command that comes to wait in the mount, and ends it with SIGTERM. */
-async function killWaiting(command: (directory: string) => string): Promise<void> {
+/** Runs a shell command that comes to wait in the mount, and ends it with these signals. */
+async function killWaiting(
+  command: (directory: string) => string,
+  signals: readonly string[] = ["TERM"],
+  status = 143,
+): Promise<void> {
+  const kill = signals.map((signal) => `kill -${signal} $child`).join("; sleep 0.3; ");
+
   await withMount(async (directory, server) => {
     const go = await Deno.makeTempFile({ prefix: "tarbox-go-" });
     const blocked = shell(
       `exec 8<${directory}/hello; flock 8; sh -c '${command(directory)}' & child=$!; ` +
-        `while [ -e ${go} ]; do sleep 0.05; done; kill -TERM $child; wait $child; echo $?`,
+        `while [ -e ${go} ]; do sleep 0.05; done; ${kill}; wait $child; echo $?`,
     );
     try {
       await server.waiting();
@@ -57,7 +63,7 @@ async function killWaiting(command: (directory: string) => string): Promise<void
     } finally {
       await Deno.remove(go);
     }
-    assert.equal((await blocked).out, "143\n");
+    assert.equal((await blocked).out, `${status}\n`);
 
     await detachMount(directory, false);
     const { broken, parked } = await server.ended();
@@ -72,6 +78,11 @@ Deno.test("a process that waits for a lock can be killed, and the mount goes on"
 
 Deno.test("a process that waits for the database can be killed, and the mount goes on", async () => {
   await killWaiting((directory) => `exec cat ${directory}/stuck`);
+});
+
+Deno.test("a waiting process that has caught a signal can still be killed", async () => {
+  // The kernel interrupts a request once; that was for the signal that the process caught.
+  await killWaiting((directory) => `trap : USR1; : <${directory}/stuck`, ["USR1", "KILL"], 137);
 });
 
 Deno.test("an ordinary user mounts and unmounts through fusermount3", async () => {

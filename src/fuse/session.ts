@@ -47,6 +47,9 @@ export interface SessionOptions {
   readonly onAnswered?: (operation: string, errno: number, nanoseconds: bigint) => void;
 }
 
+/** Milliseconds between two looks at whether an interrupted caller is being killed. */
+const LOOK_MS = 100;
+
 /** A request from its arrival to its answer. */
 interface Request {
   readonly header: RequestHeader;
@@ -73,6 +76,7 @@ export class Session {
   readonly #control: Control;
   readonly #parked = new Map<bigint, Request>();
   #agreement: Agreement | null = null;
+  #nextLook = 0;
   #destroyed = false;
 
   constructor(
@@ -142,6 +146,27 @@ export class Session {
     const wait = null;
     const interrupted = false;
     this.#run({ header, operation, call, bytes: request, parked, wait, interrupted, arrived });
+  }
+
+  /**
+   * Ends what waits for callers that are being killed. The kernel sends one INTERRUPT for a request:
+   * the signal that was not deadly may have had it, and while the owner reads no requests
+   * (`unheard`) none comes at all. So callers are looked at again from time to time.
+   * @param now a clock in milliseconds
+   * @returns milliseconds until it must be called again; null: not before the next request
+   */
+  endDying(now: number, unheard = false): number | null {
+    const suspects = [...this.#parked.values()]
+      .filter((request) => request.operation.killable && (unheard || request.interrupted));
+    if (suspects.length === 0) return null;
+    if (now < this.#nextLook) return this.#nextLook - now;
+    this.#nextLook = now + LOOK_MS;
+    for (const request of suspects) {
+      if (!callerDying(request.header.pid)) continue;
+      this.#parked.delete(request.header.unique);
+      this.#answer(request, EINTR, []);
+    }
+    return LOOK_MS;
   }
 
   /** Answers every request that waits with `errno`: the mount is ending, nothing will come. */

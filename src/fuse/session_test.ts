@@ -130,6 +130,26 @@ Deno.test("INTERRUPT ends a wait for a lock, and no other of a caller that lives
   assert.equal(session.parked, 0);
 });
 
+Deno.test("callers that were interrupted are looked at again from time to time", () => {
+  const { session, fileSystem, replies, waits } = setUp();
+  assert.equal(session.endDying(1000), null);
+  fileSystem.next = new Suspension(PRESSURE);
+  session.handle(request("read", 4n));
+  assert.equal(session.endDying(1000), null);
+  session.handle(interrupt(4n));
+  const next = session.endDying(1000)!;
+  assert.ok(next > 0);
+  assert.equal(session.endDying(1001), next - 1);
+  waits[0]!.resume();
+  assert.equal(session.endDying(1002), null);
+  // Nobody is read: whoever waits may be dying.
+  fileSystem.next = new Suspension(PRESSURE);
+  session.handle(request("read", 6n));
+  assert.equal(session.endDying(5000), null);
+  assert.equal(session.endDying(5000, true), next);
+  assert.deepEqual(replies, [[4n, 0]]);
+});
+
 Deno.test("a handle is released even when its closer was interrupted", () => {
   const { session, fileSystem, replies, waits } = setUp();
   fileSystem.next = new Suspension(LOCK);

@@ -178,8 +178,9 @@ class Requests implements Waiter {
         this.#receive(unwrap<ToWorker>(received.message));
       }
       if (!this.#paused) return;
-      const timeout = this.#journal.tick(performance.now());
-      this.#wake.wait(timeout ?? 1000);
+      const now = performance.now();
+      const due = [this.#journal.tick(now), this.#session.endDying(now, true)];
+      this.#wake.wait(Math.min(...due.map((ms) => ms ?? 1000)));
       this.#wake.clear();
     }
   }
