@@ -19,6 +19,17 @@ interface SwitchFacts {
   readonly saved: LayerFacts | null;
 }
 
+interface MergeFacts {
+  readonly from: string;
+  readonly actions: readonly { readonly kind: string; readonly path: string }[];
+  readonly conflicts: readonly {
+    readonly path: string;
+    readonly why: string;
+    readonly file: string | null;
+  }[];
+  readonly saved: LayerFacts | null;
+}
+
 interface RestoreFacts {
   readonly from: string;
   readonly changes: number;
@@ -95,6 +106,20 @@ function addHeadCommands(program: Command, run: Run): void {
     );
 
   program
+    .command("merge")
+    .description("bring what a layer changed into the head; exit status 1 when something conflicts")
+    .argument("<REF>")
+    .option("--dry-run", "only tell what would be done")
+    .action((ref: string, options: { dryRun?: boolean }, command: Command) =>
+      run(command, async (session) => {
+        const argument = { ref, dryRun: options.dryRun ?? false };
+        const facts = await onWorkspace(session, "merge", argument) as MergeFacts;
+        await tellMerge(session, facts);
+        return facts.conflicts.length > 0 ? 1 : 0;
+      })
+    );
+
+  program
     .command("fork")
     .description("make a workspace that stands on a layer")
     .argument("<NAME>", "the new workspace")
@@ -106,6 +131,22 @@ function addHeadCommands(program: Command, run: Run): void {
         if (!session.quiet) await session.out(`${name}\n`);
       })
     );
+}
+
+async function tellMerge(session: Session, facts: MergeFacts): Promise<void> {
+  if (session.json) return await printJson(session, facts);
+  const { actions, conflicts, saved, from } = facts;
+  if (!session.quiet) {
+    if (saved !== null) await session.out(`sealed what was unsealed as ${saved.name}\n`);
+    for (const { kind, path } of actions) await session.out(`${kind} ${path}\n`);
+  }
+  for (const { path, why, file } of conflicts) {
+    await session.out(`conflict ${path}: ${why}${file === null ? "" : `; see ${file}`}\n`);
+  }
+  if (session.quiet) return;
+  await session.out(
+    `${from}: ${actions.length} paths taken, ${conflicts.length} in conflict\n`,
+  );
 }
 
 async function tellSwitch(session: Session, { layer, saved }: SwitchFacts): Promise<void> {

@@ -18,7 +18,10 @@ import { history, historyLines } from "../layer/history.ts";
 import { gitPatch } from "../layer/git_patch.ts";
 import { layerFacts } from "../layer/commands.ts";
 import { absolutePath } from "../layer/paths.ts";
-import type { Resolved } from "../layer/references.ts";
+import { type Resolved, splitReference } from "../layer/references.ts";
+import { blame } from "../layer/blame.ts";
+import { formatTime } from "../layer/format.ts";
+import type { LayerRow, WorkspaceRow } from "../store/rows.ts";
 import { printJson, resolveFlushed } from "./layers_session.ts";
 import { type GlobalOptions, type Run, type Session, tell } from "./session.ts";
 
@@ -52,6 +55,14 @@ export function addCompareCommands(program: Command, run: Run): void {
           return 2;
         }
       })
+    );
+
+  program
+    .command("blame")
+    .description("for each line of a text the layer that brought it, and when")
+    .argument("<PATH>", "[REF:]PATH")
+    .action((path: string, _options: unknown, command: Command) =>
+      run(command, (session) => showBlame(session, path))
     );
 
   program
@@ -143,6 +154,44 @@ function fileFacts(file: FileDiff) {
     modeBefore: change.before?.mode ?? null,
     modeAfter: change.after?.mode ?? null,
   };
+}
+
+async function showBlame(session: Session, argument: string): Promise<void> {
+  const { store } = session;
+  const { ref, path } = splitReference(argument);
+  const resolved = await resolveFlushed(session, ref);
+  const all = await store.layers();
+  const below = ancestry(all, resolved.layer?.id ?? resolved.workspace.base);
+  const head = resolved.layer === null ? headRow(resolved.workspace) : null;
+  const chain = head === null ? below : [head, ...below];
+  const lines = await blame(store, chain, absolutePath(path), head);
+  if (session.json) {
+    return await printJson(
+      session,
+      lines.map(({ layer, text: line }, i) => ({
+        line: i + 1,
+        layer: layer === null ? null : layerFacts(layer),
+        text: text(fromLatin1(line.replace(/\n$/, ""))),
+      })),
+    );
+  }
+  const name = (layer: LayerRow | null) => layer?.name ?? "head";
+  const width = Math.max(0, ...lines.map(({ layer }) => name(layer).length));
+  const digits = String(lines.length).length;
+  const unsealed = "not sealed yet".padEnd(19);
+  await session.out(fromLatin1(
+    lines.map(({ layer, text }, i) => {
+      const time = layer === null ? unsealed : formatTime(layer.createdAt);
+      const place = String(i + 1).padStart(digits);
+      return `${name(layer).padEnd(width)}  ${time}  ${place}) ${text.replace(/\n$/, "")}\n`;
+    }).join(""),
+  ));
+}
+
+/** The unsealed head as if it were a layer. */
+function headRow({ id, head, base }: WorkspaceRow): LayerRow {
+  const none = { id: -1, uid: "", message: "", createdAt: new Date() };
+  return { ...none, workspace: id, name: "head", point: head, parent: base };
 }
 
 async function showHistory(session: Session, path: string, patch: boolean): Promise<number> {

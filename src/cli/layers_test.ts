@@ -162,3 +162,30 @@ Deno.test("workspaces are listed, shown and deleted", async () => {
   assert.equal(await store.workspace("copy"), null);
   await assert.rejects(tarbox(store, "workspace", "delete", "copy"), /none of that name/);
 });
+
+Deno.test("blame, merge and restore by the command line", async () => {
+  const store = await released();
+  await tarbox(store, "checkpoint", "two");
+  const { out } = await tarbox(store, "blame", "/d/f");
+  assert.match(out, /^two {2}\d{4}-\d\d-\d\d \d\d:\d\d:\d\d {2}1\) two\n$/);
+  const [line] = JSON.parse((await tarbox(store, "blame", "one:/d/f", "--json")).out);
+  assert.equal(line.layer.name, "one");
+  assert.equal(line.text, "one");
+  const restored = await tarbox(store, "restore", "one", "/d/f");
+  assert.equal(restored.out, "1 paths restored from one\n");
+  assert.equal((await tarbox(store, "cat", "/d/f")).out, "one\n");
+  assert.match(
+    (await tarbox(store, "blame", "/d/f")).out,
+    /^head {2}not sealed yet {6} 1\) one\n$/,
+  );
+  await tarbox(store, "undo");
+  await tarbox(store, "fork", "copy", "--from", "one");
+  assert.equal(
+    (await tarbox(store, "--workspace", "copy", "merge", "main/two", "--dry-run")).out,
+    "modified /d/f\nadded /d/link\nmain/two: 2 paths taken, 0 in conflict\n",
+  );
+  const merged = await tarbox(store, "--workspace", "copy", "merge", "main/two", "--json");
+  assert.equal(merged.status, 0);
+  assert.equal(JSON.parse(merged.out).actions.length, 2);
+  assert.equal((await tarbox(store, "--workspace", "copy", "cat", "/d/f")).out, "two\n");
+});

@@ -5,6 +5,7 @@ import { nowNanoseconds } from "../base/clock.ts";
 import { type LayerRow, type Point, ROOT_INODE, type WorkspaceRow } from "../store/rows.ts";
 import type { Store } from "../store/store.ts";
 import { ancestry } from "./chains.ts";
+import { merge, type MergeAction, mergeBase, type MergeConflict } from "./merge.ts";
 import { absolutePath } from "./paths.ts";
 import { requireWorkspace, resolve } from "./references.ts";
 import { restoration } from "./restore.ts";
@@ -206,6 +207,42 @@ export async function restore(
   const sealed = (await requireWorkspace(store, workspace.name)).head;
   await store.amend(workspace.id, epoch, sealed, batch);
   return { from: label, changes: changes.length, saved };
+}
+
+/** What {@link mergeInto} did, or would do. */
+export interface Merged {
+  readonly from: string;
+  readonly actions: readonly MergeAction[];
+  readonly conflicts: readonly MergeConflict[];
+  readonly saved: LayerRow | null;
+}
+
+/**
+ * Merges the state that a reference names into the head ({@link merge}). What is unsealed is sealed
+ * before as `auto-…`, so that `undo` brings it back. `dryRun`: only tells.
+ * @throws {FencedError}
+ */
+export async function mergeInto(
+  store: Store,
+  workspace: WorkspaceRow,
+  epoch: number | null,
+  ref: string,
+  { dryRun = false }: { readonly dryRun?: boolean } = {},
+): Promise<Merged> {
+  const { point, label, workspace: other } = await resolve(store, workspace.name, ref);
+  const from = other.id === workspace.id ? label : `${other.name}/${label}`;
+  const { head } = await requireWorkspace(store, workspace.name);
+  const [ours, theirs] = await Promise.all([store.chain(head), store.chain(point)]);
+  const base = await mergeBase(store, ours, theirs);
+  const result = await merge(store, { base, ours, theirs, label: from });
+  const { actions, conflicts, batch } = result;
+  if (dryRun || batch === null) return { from, actions, conflicts, saved: null };
+  const saved = await unsealed(store, workspace)
+    ? await autoCheckpoint(store, workspace, epoch, `before merging ${from}`)
+    : null;
+  const sealed = (await requireWorkspace(store, workspace.name)).head;
+  await store.amend(workspace.id, epoch, sealed, batch);
+  return { from, actions, conflicts, saved };
 }
 
 /**

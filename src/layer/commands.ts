@@ -1,3 +1,4 @@
+import { fromLatin1, text } from "../base/bytes.ts";
 import { TarboxError } from "../base/errors.ts";
 import type { LayerRow, WorkspaceRow } from "../store/rows.ts";
 import type { Store } from "../store/store.ts";
@@ -5,6 +6,7 @@ import {
   autoCheckpoint,
   checkpoint,
   fork,
+  mergeInto,
   restore,
   switchTo,
   undo,
@@ -47,6 +49,7 @@ export type LayerCommand = (
  *   → {@link LayerFacts} or null
  * - `switch {ref, discard?}`, `undo {}` → `{layer, saved}`
  * - `restore {ref, paths}` → `{from, changes, saved}`
+ * - `merge {ref, dryRun?}` → `{from, actions, conflicts, saved}`, paths as `text` gives them
  * - `fork {name, from?}` → `{name}`
  */
 export const layerCommands: Readonly<Record<string, LayerCommand>> = {
@@ -91,6 +94,27 @@ export const layerCommands: Readonly<Record<string, LayerCommand>> = {
     );
     return { from, changes, saved: saved === null ? null : layerFacts(saved) };
   },
+  async merge(store, workspace, epoch, argument) {
+    const { ref, dryRun } = fields(argument);
+    const { from, actions, conflicts, saved } = await mergeInto(
+      store,
+      workspace,
+      epoch,
+      requiredText("ref", ref),
+      { dryRun: dryRun === true },
+    );
+    const shown = (path: string) => text(fromLatin1(path));
+    return {
+      from,
+      actions: actions.map(({ kind, path }) => ({ kind, path: shown(path) })),
+      conflicts: conflicts.map(({ path, why, file }) => ({
+        path: shown(path),
+        why,
+        file: file === null ? null : shown(file),
+      })),
+      saved: saved === null ? null : layerFacts(saved),
+    };
+  },
   async fork(store, workspace, epoch, argument) {
     const { name, from } = fields(argument);
     const made = await fork(store, workspace, epoch, {
@@ -128,7 +152,7 @@ function optionalText(field: string, value: unknown): string | undefined {
 }
 
 function requiredText(field: string, value: unknown): string {
-  const text = optionalText(field, value);
-  if (text === undefined) throw new TarboxError(`${field}: missing`, undefined, 2);
-  return text;
+  const given = optionalText(field, value);
+  if (given === undefined) throw new TarboxError(`${field}: missing`, undefined, 2);
+  return given;
 }

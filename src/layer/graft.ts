@@ -24,6 +24,8 @@ export interface Put {
   readonly row: InodeRow;
   /** Bytes of a regular file in place of those that the other state has. */
   readonly content?: Uint8Array;
+  /** The row is made of one that the state itself has, and so is the content. */
+  readonly own?: boolean;
 }
 
 /** A name that a state loses. */
@@ -95,7 +97,9 @@ class Draft {
     this.#nextCookie = counters.nextCookie;
     const puts = [...this.puts.values()].sort((a, b) => a.path.length - b.path.length);
     await this.#readHead(puts);
-    for (const put of puts) this.#number(put);
+    // What stays where it is keeps its number before anybody else asks for it.
+    for (const put of puts) this.#keepDirectory(put);
+    for (const put of puts) if (!this.#numbers.has(put.path)) this.#number(put);
     await this.#findDirectories(puts);
 
     const now = nowNanoseconds();
@@ -199,18 +203,19 @@ class Draft {
     for (const row of rows) this.#there.set(row.inode, row);
   }
 
-  /** Chooses the number that a path's inode gets. */
-  #number({ path, row, content }: Put): void {
+  #keepDirectory({ path, row }: Put): void {
     const old = this.taken.get(path)?.row;
-    if (old !== undefined && isDirectory(old.mode) && isDirectory(row.mode)) {
-      this.#numbers.set(path, old.inode);
-      this.#given.add(old.inode);
-      return;
-    }
+    if (old === undefined || !isDirectory(old.mode) || !isDirectory(row.mode)) return;
+    this.#numbers.set(path, old.inode);
+    this.#given.add(old.inode);
+  }
+
+  /** Chooses the number that a path's inode gets. */
+  #number({ path, row, content, own }: Put): void {
     // Names of one inode stay names of one, but a merged content is of its path alone.
     const group = isDirectory(row.mode) || content !== undefined
       ? path
-      : `\0${row.inode} ${row.btime}`;
+      : `\0${own ? "own" : "other"} ${row.inode} ${row.btime}`;
     let number = this.#numbers.get(group);
     if (number === undefined) {
       number = this.#free(row) ? row.inode : this.#nextInode++;
@@ -234,8 +239,8 @@ class Draft {
   readonly #linked = new Set<number>();
 
   async #findLinked(puts: readonly Put[]): Promise<void> {
-    const files = puts.filter(({ row, content }) =>
-      content === undefined && !isDirectory(row.mode) && row.nlink > 1 &&
+    const files = puts.filter(({ row, content, own }) =>
+      content === undefined && !own && !isDirectory(row.mode) && row.nlink > 1 &&
       sameInode(this.#there.get(row.inode), row)
     ).map(({ row }) => row.inode);
     if (files.length === 0) return;
@@ -292,23 +297,25 @@ class Draft {
     sources: ReadonlyMap<number, Put>,
   ): Promise<Pick<Batch, "blocks" | "deadBlocks" | "contents">> {
     const copied = [...sources.values()].filter(({ content }) => content === undefined);
+    const inodesOf = (own: boolean) =>
+      copied.filter((put) => (put.own ?? false) === own).map(({ row }) => row.inode);
     const [old, now] = await Promise.all([
-      readBatched([...sources.keys()], (batch) => this.reader.blocks(this.to, batch)),
       readBatched(
-        [...new Set(copied.map(({ row }) => row.inode))],
-        (batch) => this.reader.blocks(this.from, batch),
+        [...new Set([...sources.keys(), ...inodesOf(true)])],
+        (batch) => this.reader.blocks(this.to, batch),
       ),
+      readBatched([...new Set(inodesOf(false))], (batch) => this.reader.blocks(this.from, batch)),
     ]);
     const before = Map.groupBy(old, ({ inode }) => inode);
     const wanted = Map.groupBy(now, ({ inode }) => inode);
     const blocks: BlockRow[] = [];
     const deadBlocks: { inode: number; index: number }[] = [];
     const contents: ContentRow[] = [];
-    for (const [inode, { row, content }] of sources) {
+    for (const [inode, { row, content, own }] of sources) {
       // Blocks of an inode that ended may still be visible under its number: they end here.
       const has = new Map((before.get(inode) ?? []).map((block) => [block.index, block]));
       const target = content === undefined
-        ? wanted.get(row.inode) ?? []
+        ? (own ? before : wanted).get(row.inode) ?? []
         : cut(inode, content, contents);
       for (const block of target) {
         const same = has.get(block.index);
