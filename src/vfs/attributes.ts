@@ -1,7 +1,7 @@
 /** What stat(2), chmod(2), chown(2), utimensat(2) and truncate(2) see and change. */
 import { EINVAL, EISDIR } from "../base/errno.ts";
 import { FsError } from "../base/errors.ts";
-import { isRegular, S_IFMT } from "../base/modes.ts";
+import { isRegular, S_IFMT, S_ISGID, S_ISUID } from "../base/modes.ts";
 import type { InodeRow } from "../store/rows.ts";
 import { ACL_ACCESS, chmodAcl } from "./acl.ts";
 import { withXattr, xattrOf } from "./extended.ts";
@@ -28,6 +28,11 @@ function storable(time: bigint): bigint {
   return time < TIME_MIN + SECOND ? TIME_MIN : time;
 }
 
+/** A direct write takes setuid and setgid away without telling the kernel's cache of attributes. */
+function mayChangeByItself(mode: number): boolean {
+  return isRegular(mode) && (mode & (S_ISUID | S_ISGID)) !== 0;
+}
+
 /** `struct stat` of an inode. */
 export function attributesOf({ row }: Node): Attributes {
   return {
@@ -43,7 +48,7 @@ export function attributesOf({ row }: Node): Attributes {
     mtime: row.mtime,
     ctime: row.ctime,
     btime: row.btime,
-    validSeconds: VALID_SECONDS,
+    validSeconds: mayChangeByItself(row.mode) ? 0 : VALID_SECONDS,
   };
 }
 

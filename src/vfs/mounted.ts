@@ -289,18 +289,19 @@ export class MountedFileSystem implements FileSystem {
     take: (entry: Listed) => boolean,
   ): void {
     const directory = this.tree.directory(inode);
-    this.tree.demandAll(directory);
+    // Everything is here before anything is taken: a reference given twice would never be returned.
+    const names = this.tree.names.after(directory, Math.max(0, after - COOKIE_OFFSET));
+    if (plus) this.tree.demandChildren(names);
     if (this.#marksAtime(this.#handles.get(handle)?.flags ?? 0)) noteRead(this.tree, directory);
     if (after < 1 && !take(dot(".", inode, 1))) return;
     const parent = inode === ROOT_INODE ? ROOT_INODE : directory.parent;
     if (after < 2 && !take(dot("..", parent, 2))) return;
-    const rest = listing(directory, after - COOKIE_OFFSET);
-    for (const { name, child, cookie } of rest) {
-      const node = this.tree.node(child);
+    for (const { name, child, type, cookie } of names) {
+      const node = plus ? this.tree.node(child) : null;
       const next = cookie + COOKIE_OFFSET;
-      const attributes = plus ? attributesOf(node) : null;
-      if (!take({ name, inode: child, mode: node.row.mode, next, attributes })) return;
-      if (plus) this.#reference(node, directory);
+      const attributes = node === null ? null : attributesOf(node);
+      if (!take({ name, inode: child, mode: type, next, attributes })) return;
+      if (node !== null) this.#reference(node, directory);
     }
   }
 
@@ -461,11 +462,4 @@ export class MountedFileSystem implements FileSystem {
 
 function dot(name: string, inode: number, next: number): Listed {
   return { name: fromLatin1(name), inode, mode: S_IFDIR, next, attributes: null };
-}
-
-/** Names of a directory after a cookie, in the order of the cookies. */
-function listing(directory: Node, after: number) {
-  return [...directory.children!.values()]
-    .filter(({ child, cookie }) => child !== 0 && cookie > after)
-    .sort((a, b) => a.cookie - b.cookie);
 }

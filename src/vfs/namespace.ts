@@ -134,9 +134,7 @@ export function rmdir(tree: Tree, parent: number, name: Uint8Array): void {
 }
 
 function demandEmpty(tree: Tree, node: Node): void {
-  for (const { child } of node.children!.values()) if (child !== 0) throw new FsError(ENOTEMPTY);
-  tree.demandAll(node);
-  for (const { child } of node.children!.values()) if (child !== 0) throw new FsError(ENOTEMPTY);
+  if (!tree.names.isEmpty(node)) throw new FsError(ENOTEMPTY);
 }
 
 /** One name less; a directory has none left then. */

@@ -1,4 +1,5 @@
 import type { InodeRow } from "../store/rows.ts";
+import type { DirectoryList } from "./directory_list.ts";
 import type { FileData } from "./file_data.ts";
 
 /** One name in a directory as memory knows it. */
@@ -7,10 +8,14 @@ export interface Dentry {
   /** Inode number; 0: there is no such name (a negative dentry). */
   readonly child: number;
   readonly cookie: number;
+  /** File type bits of the child (`S_IFMT`); 0 where there is none. */
+  readonly type: number;
   /** The store, or the batch in flight, has a dentry of this name. */
   stored: boolean;
   /** It is not what the store and the batch in flight have. */
   dirty: boolean;
+  /** Another one stands in its place, or none. */
+  gone: boolean;
 }
 
 /**
@@ -32,6 +37,8 @@ export class Node {
   complete = false;
   /** For a directory: names that had to be asked of the store one by one. */
   #misses = 0;
+  /** For a directory that was listed: its names in order. */
+  list: DirectoryList | null = null;
   /** For a directory: the inode that holds its one name. */
   parent = 0;
   /** For a regular file: its data. */

@@ -5,24 +5,21 @@ import { FsError, invariant } from "../base/errors.ts";
 import { isDirectory, isRegular } from "../base/modes.ts";
 import type { DirtySource } from "../journal/port.ts";
 import { type Load, type Loaded, loadKey } from "../store/loads.ts";
-import {
-  type Batch,
-  type BlockRow,
-  type DentryRow,
-  type Entry,
-  type InodeRow,
-  ROOT_INODE,
-} from "../store/rows.ts";
+import { type Batch, type BlockRow, type Entry, type InodeRow, ROOT_INODE } from "../store/rows.ts";
 import type { CommitGate } from "./commit_gate.ts";
 import { FileData } from "./file_data.ts";
 import { FilePool } from "./file_pool.ts";
 import { type Dentry, Node } from "./node.ts";
+import { type NameRows, Names } from "./names.ts";
 import { NodeIds } from "./node_ids.ts";
 import type { Forget, KnownInode, Rebase } from "./rebase.ts";
 import { Suspension } from "./suspension.ts";
 
 /** Memory that a node and its name take, about. */
 const NODE_BYTES = 1024;
+
+/** Names that take as much memory as a node and its name, about. */
+const NAMES_PER_NODE = 4;
 
 /** Nodes that are kept whatever the bound says: one operation needs a few at once. */
 const NODES_MIN = 16;
@@ -57,6 +54,7 @@ export class Tree implements DirtySource {
   /** By which ids the kernel knows the inodes. */
   readonly ids = new NodeIds();
   readonly nodes = new Map<number, Node>();
+  readonly names = new Names();
   /** Asked before an operation changes something; set once the journal exists. */
   gate: CommitGate | null = null;
   #nextInode: number;
@@ -66,8 +64,6 @@ export class Tree implements DirtySource {
   #roomAt: number;
   #dirtyNodes = new Set<Node>();
   #flyingNodes = new Set<Node>();
-  #dirtyNames = new Map<string, Node>();
-  #flyingNames = new Map<string, Node>();
   #evictions = 0;
   /** Loads on their way, with the count of evictions when they were asked. */
   readonly #asked = new Map<string, number>();
@@ -122,11 +118,7 @@ export class Tree implements DirtySource {
 
   /** What a directory has under a name, or null. @throws {Suspension} */
   find(directory: Node, name: Uint8Array): Dentry | null {
-    const known = directory.children!.get(latin1(name));
-    if (known !== undefined) return known.child === 0 ? null : known;
-    if (directory.complete || !directory.stored) return null;
-    if (directory.missed()) this.demandAll(directory);
-    return this.fault({ kind: "lookup", parent: directory.inode, name });
+    return this.names.find(directory, name);
   }
 
   /** The inode that a name stands for. @throws {FsError} ENOENT */
@@ -138,22 +130,11 @@ export class Tree implements DirtySource {
     return node;
   }
 
-  /** Every name of a directory is known afterwards. @throws {Suspension} */
-  demandAll(directory: Node): void {
-    if (directory.complete) return;
-    if (!directory.stored) {
-      directory.complete = true;
-      return;
-    }
-    this.fault({ kind: "list", parent: directory.inode, after: this.#listed(directory) });
-  }
-
-  /** How far the pages of a listing have come: the highest cookie of an unbroken run of pages. */
-  readonly #progress = new Map<Node, { readonly after: number; readonly evictions: number }>();
-
-  #listed(directory: Node): number {
-    const progress = this.#progress.get(directory);
-    return progress?.evictions === this.#evictions ? progress.after : 0;
+  /** The inodes of these names are in memory. @throws {Suspension} */
+  demandChildren(names: readonly Dentry[]): void {
+    const absent = names.filter(({ child }) => !this.nodes.has(child) && !this.#absent.has(child));
+    if (absent.length === 0) return;
+    this.fault({ kind: "inodes", numbers: absent.map(({ child }) => child) });
   }
 
   /** A new inode; it has no name yet. Times are now. */
@@ -214,26 +195,14 @@ export class Tree implements DirtySource {
 
   /** Gives a directory a name, in place of what it may have had there. */
   setName(directory: Node, name: Uint8Array, child: Node): void {
-    this.#setDentry(directory, name, child.inode, this.#nextCookie++);
+    this.names.set(directory, name, child, this.#nextCookie++);
+    this.gate?.touched();
     if (child.children !== null) child.parent = directory.inode;
   }
 
   /** Takes a name out of a directory. */
   removeName(directory: Node, name: Uint8Array): void {
-    this.#setDentry(directory, name, 0, 0);
-  }
-
-  #setDentry(directory: Node, name: Uint8Array, child: number, cookie: number): void {
-    const key = latin1(name);
-    const before = directory.children!.get(key);
-    directory.children!.set(key, {
-      name: name.slice(),
-      child,
-      cookie,
-      stored: before?.stored ?? false,
-      dirty: true,
-    });
-    this.#dirtyNames.set(`${directory.inode}/${key}`, directory);
+    this.names.remove(directory, name);
     this.gate?.touched();
   }
 
@@ -251,14 +220,13 @@ export class Tree implements DirtySource {
   }
 
   get dirty(): boolean {
-    return this.#dirtyNodes.size + this.#dirtyNames.size > 0;
+    return this.#dirtyNodes.size > 0 || this.names.dirty;
   }
 
   collect(): Batch {
     const inodes: InodeRow[] = [];
     const deadInodes: number[] = [];
-    const dentries: DentryRow[] = [];
-    const deadDentries: { parent: number; name: Uint8Array }[] = [];
+    const names: NameRows = { dentries: [], deadDentries: [] };
     const rows: Pick<Batch, "blocks" | "deadBlocks" | "contents"> = {
       blocks: [],
       deadBlocks: [],
@@ -276,21 +244,11 @@ export class Tree implements DirtySource {
       inodes.push(node.row);
       node.stored = true;
     }
-    for (const [path, directory] of this.#dirtyNames) {
-      const key = path.slice(path.indexOf("/") + 1);
-      const dentry = directory.children!.get(key)!;
-      dentry.dirty = false;
-      const { child, name, cookie } = dentry;
-      if (child !== 0) dentries.push({ parent: directory.inode, name, child, cookie });
-      else if (dentry.stored) deadDentries.push({ parent: directory.inode, name });
-      dentry.stored = child !== 0;
-    }
+    this.names.collect(names);
     this.#flyingNodes = this.#dirtyNodes;
-    this.#flyingNames = this.#dirtyNames;
     this.#dirtyNodes = new Set();
-    this.#dirtyNames = new Map();
     const { nextInode, nextCookie } = this.counters;
-    return { nextInode, nextCookie, inodes, deadInodes, dentries, deadDentries, ...rows };
+    return { nextInode, nextCookie, inodes, deadInodes, ...names, ...rows };
   }
 
   /** Numbers that are free from here up. */
@@ -301,13 +259,7 @@ export class Tree implements DirtySource {
   settled(): void {
     for (const node of this.#flyingNodes) node.flying = false;
     this.#flyingNodes.clear();
-    for (const [path, directory] of this.#flyingNames) {
-      const key = path.slice(path.indexOf("/") + 1);
-      const dentry = directory.children!.get(key);
-      const absent = dentry !== undefined && dentry.child === 0 && !dentry.dirty;
-      if (absent && directory.complete) directory.children!.delete(key);
-    }
-    this.#flyingNames.clear();
+    this.names.settled();
     this.pool.settled();
     // Whoever waits for this commit counts on a tree that is clean now.
     this.#evict(false);
@@ -337,32 +289,17 @@ export class Tree implements DirtySource {
       case "lookup": {
         if (load.kind !== "lookup") return;
         const directory = this.nodes.get(load.parent);
-        if (directory?.children === undefined || directory.children === null) return;
-        if (loaded.entry !== null) return this.#knowEntry(directory, loaded.entry);
-        const name = latin1(load.name);
-        if (directory.children.has(name) || directory.complete) return;
-        directory.children.set(name, {
-          name: load.name,
-          child: 0,
-          cookie: 0,
-          stored: false,
-          dirty: false,
-        });
-        return;
+        // A complete directory knows better: the name may have been removed since it was asked for.
+        if (directory === undefined || directory.children === null || directory.complete) return;
+        if (loaded.entry === null) return this.names.knowAbsent(directory, load.name);
+        return this.#knowEntry(directory, loaded.entry);
       }
       case "list": {
         if (load.kind !== "list") return;
         const directory = this.nodes.get(load.parent);
-        if (directory === undefined || this.#listed(directory) !== load.after) return;
+        if (directory === undefined || directory.list?.upto !== load.after) return;
         for (const entry of loaded.entries) this.#knowEntry(directory, entry);
-        if (loaded.complete) {
-          this.#progress.delete(directory);
-          directory.complete = true;
-        } else {
-          const after = loaded.entries.at(-1)!.dentry.cookie;
-          this.#progress.set(directory, { after, evictions: this.#evictions });
-        }
-        return;
+        return this.names.knowPage(directory, load.after, loaded.entries, loaded.complete);
       }
       case "blocks":
         if (load.kind !== "blocks") return;
@@ -370,13 +307,11 @@ export class Tree implements DirtySource {
     }
   }
 
-  #knowEntry(directory: Node, { dentry, inode }: Entry): void {
-    const key = latin1(dentry.name);
-    if (directory.children!.has(key)) return;
-    const { name, child, cookie } = dentry;
-    directory.children!.set(key, { name, child, cookie, stored: true, dirty: false });
-    this.#know(inode);
-    const node = this.nodes.get(child);
+  #knowEntry(directory: Node, entry: Entry): void {
+    if (directory.children!.has(latin1(entry.dentry.name))) return;
+    this.names.know(directory, entry);
+    this.#know(entry.inode);
+    const node = this.nodes.get(entry.dentry.child);
     if (node !== undefined && node.children !== null) node.parent = directory.inode;
   }
 
@@ -386,16 +321,21 @@ export class Tree implements DirtySource {
 
   /** Makes room when there is more than the bound, and than what last could not be forgotten. */
   #evict(writeAtimes: boolean): void {
-    if (this.nodes.size <= this.#roomAt) return;
-    if (this.#asked.size > 0 && this.nodes.size <= 2 * this.#roomAt) return;
+    if (this.#room <= this.#roomAt) return;
+    if (this.#asked.size > 0 && this.#room <= 2 * this.#roomAt) return;
     this.trim(Math.floor(this.#nodesMax * 0.9), writeAtimes);
     // A scan of what the kernel holds is not repeated before there is a tenth more.
-    this.#roomAt = Math.max(this.#nodesMax, NODES_MIN + Math.ceil(this.nodes.size * 1.1));
+    this.#roomAt = Math.max(this.#nodesMax, NODES_MIN + Math.ceil(this.#room * 1.1));
+  }
+
+  /** What nodes and names take, in nodes. */
+  get #room(): number {
+    return this.nodes.size + Math.floor(this.names.count / NAMES_PER_NODE);
   }
 
   /**
-   * Forgets what is clean and used by nobody, the oldest first, until this many nodes are left. To be
-   * called between operations. `writeAtimes`: an access time that is only in memory makes its inode
+   * Forgets what is clean and used by nobody, the oldest first, until this many nodes are left, and
+   * then the names that lead to nothing in memory. To be called between operations. `writeAtimes`: an access time that is only in memory makes its inode
    * dirty, so that it can be forgotten later; else such inodes stay.
    */
   trim(nodes: number, writeAtimes = true): void {
@@ -406,16 +346,14 @@ export class Tree implements DirtySource {
         if (writeAtimes) this.markInode(node);
       } else this.nodes.delete(node.inode);
     }
+    this.names.trim(this.nodes);
     this.#evictions++;
   }
 
   #evictable(node: Node): boolean {
     if (node.inode === ROOT_INODE || node.lookups > 0 || node.opens > 0) return false;
     if (node.dirty || node.flying || node.file?.dirty) return false;
-    for (const [key, dentry] of node.children ?? []) {
-      if (dentry.dirty || this.#flyingNames.has(`${node.inode}/${key}`)) return false;
-    }
-    return true;
+    return this.names.isClean(node);
   }
 
   /** Which of these inodes the kernel knows. */
@@ -444,7 +382,6 @@ export class Tree implements DirtySource {
     // Answers on their way are of the tree before.
     this.#evictions++;
     this.#asked.clear();
-    this.#progress.clear();
     const forget: Forget = { entries: [], inodes: [] };
     const cached = (inode: number) => this.nodes.has(inode) || this.#references.has(inode);
     for (const { parent, name } of dentries) {
@@ -454,6 +391,7 @@ export class Tree implements DirtySource {
       if (directory === undefined || directory.children === null) continue;
       directory.children.delete(latin1(name));
       directory.complete = false;
+      directory.list = null;
     }
     for (const { parent, name } of rest.renamed) {
       if (cached(parent)) forget.entries.push({ parent: this.ids.id(parent), name });

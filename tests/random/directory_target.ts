@@ -5,8 +5,8 @@ import { O_RDWR, type Stat, type Target, UMASK } from "./target.ts";
 const O_DIRECTORY = 0o200000;
 const O_TMPFILE = 0o20000000 | O_DIRECTORY;
 
-/** How far the clocks of this process and of a filesystem may be apart, in nanoseconds. */
-const CLOCK_SLACK = 100_000_000n;
+/** How far the clocks of this process and of a filesystem may be apart, in nanoseconds: a tick may be late. */
+const CLOCK_SLACK = 2_000_000_000n;
 
 /** What only some directories have. */
 export interface Surroundings {
