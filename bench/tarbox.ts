@@ -51,9 +51,19 @@ export class Home {
     this.mountPoint = join(base, name);
   }
 
+  /** The environment of its commands. */
+  get env(): Record<string, string> {
+    return { TARBOX_HOME: this.home };
+  }
+
+  /** The command line of `tarbox` with these arguments. */
+  command(...args: string[]): string[] {
+    return [this.#binary, ...args];
+  }
+
   /** Runs `tarbox` with these arguments. */
   tarbox(...args: string[]): Promise<Ran> {
-    return run([this.#binary, ...args], { env: { TARBOX_HOME: this.home } });
+    return run(this.command(...args), { env: this.env });
   }
 
   /** Mounts; starts what it needs. */
@@ -68,7 +78,7 @@ export class Home {
 
   /** Ends mount and engine, whatever state they are in. */
   async close(): Promise<void> {
-    const env = { TARBOX_HOME: this.home };
+    const { env } = this;
     const any = Array.from({ length: 256 }, (_, code) => code);
     const mounts = await Deno.readTextFile("/proc/self/mountinfo");
     if (mounts.includes(` ${this.mountPoint} `)) {

@@ -25,12 +25,16 @@ async function present(program: string): Promise<boolean> {
 }
 
 /**
- * Installs what tests need and this machine lacks, and opens `/dev/fuse` to users, as distributions
- * have it. Needs root only where something is missing.
+ * Installs what tests need, and `more`, where this machine lacks it, and opens `/dev/fuse` to users,
+ * as distributions have it. Needs root only where something is missing.
  */
-export async function packages(): Promise<void> {
+export async function packages(
+  more: readonly (readonly [program: string, debian: string])[] = [],
+): Promise<void> {
   const missing: string[] = [];
-  for (const [program, debian] of PROGRAMS) if (!await present(program)) missing.push(debian);
+  for (const [program, debian] of [...PROGRAMS, ...more]) {
+    if (!await present(program)) missing.push(debian);
+  }
   if (missing.length > 0) {
     const install = () => apt("install", "-y", "--no-install-recommends", ...missing);
     if (!await install()) {
