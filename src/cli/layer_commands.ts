@@ -19,7 +19,8 @@ interface SwitchFacts {
   readonly saved: LayerFacts | null;
 }
 
-interface MergeFacts {
+/** What `merge` answers. */
+export interface MergeFacts {
   readonly from: string;
   readonly actions: readonly { readonly kind: string; readonly path: string }[];
   readonly conflicts: readonly {

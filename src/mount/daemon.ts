@@ -75,7 +75,7 @@ async function serve(
 ): Promise<void> {
   const mounted = await open(spec, store);
   const { workspace, epoch } = mounted;
-  const { filesystem } = settings.config;
+  const { filesystem, layer } = settings.config;
   try {
     const device = await mountFuse(spec.directory, {
       allowOther: spec.allowOther,
@@ -100,6 +100,7 @@ async function serve(
     let trouble: Trouble | null = null;
     const holding = new Holding(store, thread, workspace, epoch, mounted.chain, device, {
       directory: spec.directory,
+      checkpointSeconds: layer.autoCheckpoint ? layer.checkpointInterval : null,
       retryTimeoutMs: filesystem.retryTimeout * 1000,
       onTrouble(now) {
         trouble = now;

@@ -20,6 +20,8 @@ import type { RequestThread } from "./request_thread.ts";
 export interface HoldingOptions {
   /** Where it is mounted. */
   readonly directory: string;
+  /** Seconds between automatic checkpoints of what changed; null: none are made. */
+  readonly checkpointSeconds: number | null;
   /** For which operations wait for a database that is away. */
   readonly retryTimeoutMs: number;
   /** Called when commits wait, failed for good, or (null) go on. */
@@ -41,6 +43,7 @@ export class Holding {
   #chain: Chain;
   #committer: Committer | null = null;
   #heartbeat: ReturnType<typeof setInterval> | undefined;
+  #checkpoints: ReturnType<typeof setInterval> | undefined;
   #unserve: (() => Promise<void>) | null = null;
   #nextId = 1;
   /** Flushes and pauses on their way, by id. */
@@ -97,6 +100,10 @@ export class Holding {
         onFailed: (error) => this.#failed(error),
       });
       this.#heartbeat = setInterval(() => void this.#beat(epoch), HEARTBEAT_MS);
+      const { checkpointSeconds } = this.#options;
+      if (checkpointSeconds !== null) {
+        this.#checkpoints = setInterval(() => void this.#checkpoint(), checkpointSeconds * 1000);
+      }
       this.#unserve = await this.#store.serve(
         this.#workspace.id,
         epoch,
@@ -114,7 +121,17 @@ export class Holding {
   /** Stops the heartbeat and the service of requests. */
   async stop(): Promise<void> {
     clearInterval(this.#heartbeat);
+    clearInterval(this.#checkpoints);
     await this.#unserve?.();
+  }
+
+  /** Seals what changed since the last layer; nothing happens when nothing did. */
+  async #checkpoint(): Promise<void> {
+    try {
+      await this.#execute("seal", { message: "automatic" });
+    } catch (error) {
+      console.error("an automatic checkpoint failed:", error);
+    }
   }
 
   #head(): Point {
