@@ -61,6 +61,7 @@ const LOCK_TYPES: ReadonlyMap<number, LockRange["type"]> = new Map([
 ]);
 
 interface Lock {
+  readonly handle: number;
   readonly owner: bigint;
   /** Null: a lock type that fcntl(2) does not have. */
   readonly range: LockRange | null;
@@ -71,6 +72,7 @@ function decodeLock(cursor: RequestCursor): Lock {
   const input = cursor.struct(LK_IN);
   const type = LOCK_TYPES.get(input.u32(LK_IN.lk + FILE_LOCK.type));
   return {
+    handle: input.u64(LK_IN.fh),
     owner: input.bigU64(LK_IN.owner),
     range: type === undefined ? null : {
       start: input.bigU64(LK_IN.lk + FILE_LOCK.start),
@@ -88,7 +90,7 @@ function knownRange(lock: Lock): LockRange {
 }
 
 function setlk({ fileSystem, context, inode }: Call, lock: Lock, wait: boolean): Body {
-  fileSystem.setlk(context, inode, lock.owner, knownRange(lock), lock.flock, wait);
+  fileSystem.setlk(context, inode, lock.handle, lock.owner, knownRange(lock), lock.flock, wait);
   return EMPTY;
 }
 

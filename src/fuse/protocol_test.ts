@@ -65,11 +65,11 @@ const CALLS: Record<string, unknown[][]> = {
   "flush": [["flush", 2, 9, 5n]],
   "getlk": [["getlk", 2, 5n, { start: 10n, end: 20n, type: "write", pid: 4321 }, false]],
   "setlk": [
-    ["setlk", 2, 5n, { start: 10n, end: 2n ** 63n - 1n, type: "read", pid: 4321 }, false, false],
+    ["setlk", 2, 9, 5n, { start: 10n, end: 2n ** 63n - 1n, type: "read", pid: 4321 }, false, false],
   ],
   "setlk of an unknown type": [],
   "setlkw of flock": [
-    ["setlk", 2, 5n, { start: 0n, end: 2n ** 63n - 1n, type: "write", pid: 4321 }, true, true],
+    ["setlk", 2, 9, 5n, { start: 0n, end: 2n ** 63n - 1n, type: "write", pid: 4321 }, true, true],
   ],
   "create": [["create", 1, "new", 0o102, 0o100640, 0o22]],
   "tmpfile": [["tmpfile", 1, 0o20200002, 0o100600, 0o22]],

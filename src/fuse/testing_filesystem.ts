@@ -315,12 +315,13 @@ export class TestingFileSystem implements FileSystem {
   setlk(
     _: Context,
     inode: number,
+    handle: number,
     owner: bigint,
     range: LockRange,
     flock: boolean,
     wait: boolean,
   ): void {
-    this.#called("setlk", inode, owner, range, flock, wait);
+    this.#called("setlk", inode, handle, owner, range, flock, wait);
     if (this.#lock !== null && this.#lock.owner !== owner) {
       if (wait) throw new Suspension({ kind: "lock", inode });
       throw new FsError(EAGAIN);

@@ -370,12 +370,13 @@ export class FrontFileSystem implements FileSystem {
   setlk(
     context: Context,
     id: number,
+    handle: number,
     owner: bigint,
     range: LockRange,
     flock: boolean,
     wait: boolean,
   ): void {
-    this.#on(id, (fs, inode) => fs.setlk(context, inode, owner, range, flock, wait));
+    this.#on(id, (fs, inode) => fs.setlk(context, inode, handle, owner, range, flock, wait));
   }
 
   get #controls(): ControlFiles {

@@ -66,12 +66,13 @@ export class LockTable {
     this.#released(inode);
   }
 
-  /** An owner gives up all its locks of an inode. */
-  releaseOwner(inode: number, owner: bigint): void {
+  /** An owner gives up all its locks of an inode. @returns whether it had any */
+  releaseOwner(inode: number, owner: bigint): boolean {
     const before = this.#locks.get(inode);
-    if (before === undefined || !before.some((held) => held.owner === owner)) return;
+    if (before === undefined || !before.some((held) => held.owner === owner)) return false;
     const type = "unlock";
     this.set(inode, owner, { start: 0n, end: 0x7fffffffffffffffn, type, pid: 0 }, false);
+    return true;
   }
 
   #circular(owner: bigint, blocker: bigint): boolean {
@@ -82,6 +83,38 @@ export class LockTable {
       at = this.#waits.get(at);
     }
     return false;
+  }
+}
+
+/**
+ * Which owners set record locks through which open files. A traditional lock ends when its process
+ * closes any descriptor of the file (FLUSH names the owner); a lock of an open file description
+ * (F_OFD_SETLK) when that is closed, of which the kernel tells only RELEASE. What was flushed is out
+ * of here by then, so the rest goes with the handle.
+ */
+export class Lockers {
+  readonly #owners = new Map<number, { readonly inode: number; readonly owners: Set<bigint> }>();
+
+  /** An owner set a lock through a handle. */
+  note(inode: number, handle: number, owner: bigint): void {
+    const there = this.#owners.get(handle);
+    if (there === undefined) this.#owners.set(handle, { inode, owners: new Set([owner]) });
+    else there.owners.add(owner);
+  }
+
+  /** An owner has no locks of an inode any more. */
+  forget(inode: number, owner: bigint): void {
+    for (const [handle, there] of this.#owners) {
+      if (there.inode !== inode || !there.owners.delete(owner)) continue;
+      if (there.owners.size === 0) this.#owners.delete(handle);
+    }
+  }
+
+  /** A handle is closed; returns the owners whose locks end with it. */
+  closed(handle: number): Iterable<bigint> {
+    const there = this.#owners.get(handle);
+    this.#owners.delete(handle);
+    return there?.owners ?? [];
   }
 }
 

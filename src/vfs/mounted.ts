@@ -9,7 +9,7 @@ import { atimeIsDue, attributesOf, noteRead, setAttributes } from "./attributes.
 import { CommitGate } from "./commit_gate.ts";
 import { getXattr, listXattrs, removeXattr, setXattr } from "./extended.ts";
 import { allocateFile, copyFile, readFile, seekFile, truncateFile, writeFile } from "./file_io.ts";
-import { LockTable } from "./locks.ts";
+import { Lockers, LockTable } from "./locks.ts";
 import {
   checkNameLength,
   link,
@@ -64,6 +64,7 @@ export class MountedFileSystem implements FileSystem {
   readonly #handles = new Map<number, Handle>();
   #nextHandle = 1;
   readonly #records = new LockTable(true, (inode) => this.onUnlock(inode));
+  readonly #lockers = new Lockers();
   readonly #flocks = new LockTable(false, (inode) => this.onUnlock(inode));
   #gate: CommitGate | null = null;
 
@@ -263,11 +264,13 @@ export class MountedFileSystem implements FileSystem {
   }
 
   flush(_context: Context, inode: number, _handle: number, lockOwner: bigint): void {
-    this.#records.releaseOwner(inode, lockOwner);
+    if (!this.#records.releaseOwner(inode, lockOwner)) return;
+    this.#lockers.forget(inode, lockOwner);
   }
 
   release(_context: Context, inode: number, handle: number, lockOwner: bigint | null): void {
     if (lockOwner !== null) this.#flocks.releaseOwner(inode, lockOwner);
+    for (const owner of this.#lockers.closed(handle)) this.#records.releaseOwner(inode, owner);
     this.#close(inode, handle);
   }
 
@@ -407,12 +410,15 @@ export class MountedFileSystem implements FileSystem {
   setlk(
     _context: Context,
     inode: number,
+    handle: number,
     owner: bigint,
     range: LockRange,
     flock: boolean,
     wait: boolean,
   ): void {
-    (flock ? this.#flocks : this.#records).set(inode, owner, range, wait);
+    if (flock) return this.#flocks.set(inode, owner, range, wait);
+    this.#records.set(inode, owner, range, wait);
+    this.#lockers.note(inode, handle, owner);
   }
 
   #make(context: Context, parent: number, name: Uint8Array, what: NewInode): Attributes {

@@ -228,10 +228,11 @@ export interface FileSystem {
     range: LockRange,
     flock: boolean,
   ): LockRange | null;
-  /** `wait`: suspends until it is free; else EAGAIN. */
+  /** `wait`: suspends until it is free; else EAGAIN. `handle`: of the file through which it is set. */
   setlk(
     context: Context,
     inode: number,
+    handle: number,
     owner: bigint,
     range: LockRange,
     flock: boolean,
