@@ -1,7 +1,9 @@
 /** Every POSIX check, on a native directory (its control) and on a real mount. Needs root. */
 import { ACL_CHECKS } from "./acls.ts";
 import type { PosixCheck } from "./check.ts";
+import { DATA_CHECKS } from "./data.ts";
 import { LINK_CHECKS } from "./links.ts";
+import { LOCK_CHECKS } from "./locks.ts";
 import { withMounted } from "./mounted.ts";
 import { NAME_CHECKS } from "./names.ts";
 import { PERMISSION_CHECKS } from "./permissions.ts";
@@ -15,6 +17,8 @@ const CHECKS: readonly PosixCheck[] = [
   ...LINK_CHECKS,
   ...TIME_CHECKS,
   ...XATTR_CHECKS,
+  ...DATA_CHECKS,
+  ...LOCK_CHECKS,
 ];
 
 async function runAll(t: Deno.TestContext, place: string): Promise<void> {
