@@ -8,13 +8,14 @@ export const VERSION: string = metadata.version;
 /** Groups of commands, loaded only when a command line is parsed, never for `--version`. */
 async function addCommands(program: Command): Promise<void> {
   const { run } = await import("./session.ts");
-  const [database, mount, layers, images, registry, attempt] = await Promise.all([
+  const [database, mount, layers, images, registry, attempt, upkeep] = await Promise.all([
     import("./database_commands.ts"),
     import("./mount_commands.ts"),
     import("./layer_commands.ts"),
     import("./image_commands.ts"),
     import("./registry_commands.ts"),
     import("./try_command.ts"),
+    import("./upkeep_commands.ts"),
   ]);
   database.addDatabaseCommands(program, run);
   mount.addMountCommands(program, run);
@@ -22,6 +23,7 @@ async function addCommands(program: Command): Promise<void> {
   images.addImageCommands(program, run);
   registry.addRegistryCommands(program, run);
   attempt.addTryCommand(program, run);
+  upkeep.addUpkeepCommands(program, run);
 }
 
 /** The command line without its commands: global options and how errors end. */

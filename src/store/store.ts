@@ -153,6 +153,26 @@ export interface Catalog {
   discardLineages(lineages: readonly number[]): Promise<void>;
 }
 
+/** What a collection of garbage removed. */
+export interface Collected {
+  readonly lineages: number;
+  /** Rows of inodes, names and blocks. */
+  readonly rows: number;
+  readonly contents: number;
+  /** Bytes of those contents. */
+  readonly bytes: number;
+}
+
+/** The collector of garbage (spec/garbage.md). */
+export interface Collector {
+  /**
+   * Removes what no layer, workspace, fork or unfinished import needs, while others work.
+   * @param graceSeconds a lineage that was written to this lately is spared
+   * @throws {TarboxError} when another collection of this tenant is running.
+   */
+  collectGarbage(graceSeconds: number): Promise<Collected>;
+}
+
 /** A request to whoever holds a workspace, from any machine that reaches the database. */
 export interface Request {
   readonly id: number;
@@ -204,7 +224,7 @@ export interface Images {
 }
 
 /** One tenant's store. */
-export interface Store extends Reader, Catalog, Requests, Images, Sharing {
+export interface Store extends Reader, Catalog, Requests, Images, Sharing, Collector {
   readonly tenant: string;
   close(): Promise<void>;
 }

@@ -3,9 +3,6 @@ import { latin1 } from "../base/bytes.ts";
 import type { BlockRow, ContentRow } from "../store/rows.ts";
 import { ContentCache } from "./content_cache.ts";
 
-/** Hashes of contents known to be in the store, remembered up to this number (about 100 bytes each). */
-const STORED_MAX = 65536;
-
 /** Lists of a batch that file data adds to. */
 export interface FileRows {
   readonly blocks: BlockRow[];
@@ -16,11 +13,6 @@ export interface FileRows {
 /** What all files of one mounted tree share: the cache of contents and the account of dirty bytes. */
 export class FilePool {
   readonly cache: ContentCache;
-  /**
-   * Contents that batches of ours brought into the store. Skipping them is safe only because nothing
-   * removes contents under a mount; a collector of garbage must spare what is younger than the lease.
-   */
-  readonly #stored = new Set<string>();
   #dirtyBytes = 0;
 
   /** @param cacheBytes bound of the contents that are kept though the store has them */
@@ -44,16 +36,13 @@ export class FilePool {
   }
 
   /**
-   * Takes over the content of a dirty block, not to be changed from now on: it is in the cache, and
-   * in `contents` too unless the store or the batch has it already.
+   * Takes over the content of a dirty block, not to be changed from now on: it is pinned in the
+   * cache, and in `contents` unless the batch has it already. That an earlier batch brought it says
+   * nothing: when its blocks were overwritten, the collector of garbage may have removed it since.
    */
   seal(data: Uint8Array, contents: ContentRow[]): { hash: Uint8Array; key: string } {
     const hash = new Uint8Array(createHash("sha256").update(data).digest());
     const key = latin1(hash);
-    if (this.#stored.has(key)) {
-      this.cache.add(key, data);
-      return { hash, key };
-    }
     const before = this.cache.pinnedBytes;
     this.cache.pin(key, data);
     if (this.cache.pinnedBytes !== before) contents.push({ hash, data });
@@ -67,10 +56,6 @@ export class FilePool {
 
   /** The batch in flight is committed. */
   settled(): void {
-    for (const key of this.cache.unpinAll()) this.#stored.add(key);
-    for (const oldest of this.#stored) {
-      if (this.#stored.size <= STORED_MAX) return;
-      this.#stored.delete(oldest);
-    }
+    this.cache.unpinAll();
   }
 }

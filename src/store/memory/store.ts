@@ -4,7 +4,7 @@ import { checkName, leaseHeld, nameTaken, publishRefusal, workspaceGone } from "
 import type { Batch, Holder, LayerRow, Lease, Point, WorkspaceRow } from "../rows.ts";
 import { type TakeOptions, touchedKeys } from "../sharing.ts";
 import { MemorySharing, SharedWorkspace } from "./sharing.ts";
-import type { Reply, Request, Store } from "../store.ts";
+import type { Collected, Reply, Request, Store } from "../store.ts";
 import { emptyRoot } from "../root.ts";
 
 interface Workspace {
@@ -48,6 +48,14 @@ class MemoryStore extends MemorySharing implements Store {
   }
 
   async close(): Promise<void> {}
+
+  async collectGarbage(graceSeconds: number): Promise<Collected> {
+    return this.collect(
+      graceSeconds,
+      [...this.#layers.values()].map(({ point }) => point),
+      [...this.#workspaces.values()].map(({ head }) => head),
+    );
+  }
 
   async workspaces(): Promise<WorkspaceRow[]> {
     return [...this.#workspaces.values()].map(workspaceRow);

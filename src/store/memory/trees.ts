@@ -1,6 +1,8 @@
 import { equalBytes, hex } from "../../base/bytes.ts";
 import { invariant } from "../../base/errors.ts";
+import { garbageOf } from "../needed.ts";
 import {
+  ALIVE,
   type Batch,
   type BlockRow,
   type Chain,
@@ -11,13 +13,14 @@ import {
   type Point,
   ROOT_INODE,
 } from "../rows.ts";
-import type { Reader } from "../store.ts";
+import type { Collected, Reader } from "../store.ts";
 import { LineageTable, nameKey, splitNameKey } from "./versions.ts";
 
 interface Lineage {
   readonly on: Point | null;
   nextInode: number;
   nextCookie: number;
+  writtenMs: number;
 }
 
 /** The trees of all lineages in memory, and what a batch does to them. */
@@ -91,6 +94,7 @@ export abstract class MemoryTrees implements Reader {
       on,
       nextInode: below?.nextInode ?? ROOT_INODE + 1,
       nextCookie: below?.nextCookie ?? 1,
+      writtenMs: Date.now(),
     });
     return { lineage, ordinal: 1 };
   }
@@ -101,6 +105,43 @@ export abstract class MemoryTrees implements Reader {
       chain.push(at);
     }
     return chain;
+  }
+
+  /** Removes what neither a layer, a head nor what was written lately needs. */
+  protected collect(
+    graceSeconds: number,
+    layers: readonly Point[],
+    heads: readonly Point[],
+  ): Collected {
+    const limit = Date.now() - graceSeconds * 1000;
+    const facts = [...this.#lineages].map(([lineage, { on, writtenMs }]) => ({
+      lineage,
+      on,
+      young: writtenMs > limit,
+    }));
+    const { lineages, gaps } = garbageOf({ lineages: facts, layers, heads });
+    const tables = [this.#inodes, this.#dentries, this.#blocks];
+    let rows = 0;
+    for (const lineage of lineages) {
+      for (const table of tables) {
+        rows += table.of(lineage).forget(-1, ALIVE);
+        table.drop(lineage);
+      }
+      this.#lineages.delete(lineage);
+    }
+    for (const { lineage, after, upto } of gaps) {
+      for (const table of tables) rows += table.of(lineage).forget(after, upto);
+    }
+    const used = new Set([...this.#blocks.all()].map(({ hash }) => hex(hash)));
+    let contents = 0;
+    let bytes = 0;
+    for (const [key, data] of this.#contents) {
+      if (used.has(key)) continue;
+      this.#contents.delete(key);
+      contents++;
+      bytes += data.length;
+    }
+    return { lineages: lineages.length, rows, contents, bytes };
   }
 
   protected apply(point: Point, batch: Batch): void {
@@ -127,6 +168,7 @@ export abstract class MemoryTrees implements Reader {
     }
     for (const inode of batch.deadInodes) this.#killInode(chain, inode);
     const counters = this.#lineages.get(lineage)!;
+    counters.writtenMs = Date.now();
     counters.nextInode = Math.max(counters.nextInode, batch.nextInode);
     counters.nextCookie = Math.max(counters.nextCookie, batch.nextCookie);
   }

@@ -38,6 +38,25 @@ export class VersionedTable<R> {
     this.#keys.set(key, versions);
   }
 
+  /** Forgets versions that were born after one ordinal and had died by another. @returns how many */
+  forget(after: number, upto: number): number {
+    let count = 0;
+    for (const [key, versions] of this.#keys) {
+      const kept = versions.filter(({ born, died }) => born <= after || died > upto);
+      count += versions.length - kept.length;
+      if (kept.length === 0) this.#keys.delete(key);
+      else this.#keys.set(key, kept);
+    }
+    return count;
+  }
+
+  /** The row of every version. */
+  *all(): Generator<R> {
+    for (const versions of this.#keys.values()) {
+      for (const { row } of versions) if (row !== null) yield row;
+    }
+  }
+
   /** Ends the version that is alive; one born at this very ordinal leaves no trace. */
   end(key: string, ordinal: number): void {
     const versions = this.#keys.get(key) ?? [];
@@ -58,6 +77,11 @@ export class LineageTable<R> {
     let table = this.#lineages.get(lineage);
     if (table === undefined) this.#lineages.set(lineage, table = new VersionedTable());
     return table;
+  }
+
+  /** The row of every version in every lineage. */
+  *all(): Generator<R> {
+    for (const table of this.#lineages.values()) yield* table.all();
   }
 
   /** Forgets a lineage. */

@@ -1,8 +1,9 @@
 import type { Buffer } from "node:buffer";
-import { compareBytes } from "../../base/bytes.ts";
+import { compareBytes, latin1 } from "../../base/bytes.ts";
 import { touchedKeys } from "../sharing.ts";
 import type { Batch, ContentRow, InodeRow, Point } from "../rows.ts";
 import { bytea, type Statement } from "./connection.ts";
+import { CONTENTS_LOCK } from "./garbage.ts";
 
 /** Bytes of contents that one statement carries at most, but for a single larger one. */
 const CONTENTS_BYTES = 4 * 1024 * 1024;
@@ -73,7 +74,10 @@ const INODE_TOMBSTONE =
 /** The statements that apply a batch at a point, in order; to be run in one transaction. */
 export function applyStatements(tenant: number, point: Point, batch: Batch): Statement[] {
   const at = [tenant, point.lineage, point.ordinal] as const;
-  const out: Statement[] = [...contentStatements(tenant, batch.contents)];
+  const out: Statement[] = [
+    ...contentUses(tenant, batch),
+    ...contentStatements(tenant, batch.contents),
+  ];
   if (batch.inodes.length > 0) out.push(...putInodes(at, batch.inodes));
   if (batch.dentries.length > 0) {
     const { dentries } = batch;
@@ -149,7 +153,7 @@ export function applyStatements(tenant: number, point: Point, batch: Batch): Sta
   if (batch.deadInodes.length > 0) out.push(...killInodes(at, batch.deadInodes));
   out.push([
     `update lineages set next_inode = greatest(next_inode, $3::int8),
-            next_cookie = greatest(next_cookie, $4::int8)
+            next_cookie = greatest(next_cookie, $4::int8), written_at = now()
       where tenant_id = $1 and lineage = $2`,
     [tenant, point.lineage, batch.nextInode, batch.nextCookie],
   ]);
@@ -235,6 +239,23 @@ export function publishStatement(tenant: number, workspace: number, batch: Batch
       dentries.map(({ parent }) => parent),
       dentries.map(({ name }) => bytea(name)),
     ],
+  ];
+}
+
+/**
+ * Keeps the collector of garbage away from every content that a batch counts on: it waits for this
+ * transaction, and while it collects it is told (spec/garbage.md).
+ */
+function* contentUses(tenant: number, { blocks, contents }: Batch): Generator<Statement> {
+  if (blocks.length === 0 && contents.length === 0) return;
+  yield ["select pg_advisory_xact_lock_shared($1::int, $2::int)", [CONTENTS_LOCK, tenant]];
+  const hashes = new Map([...blocks, ...contents].map(({ hash }) => [latin1(hash), hash]));
+  yield [
+    `insert into content_uses (tenant_id, hash)
+     select $1::int, k.hash from unnest($2::bytea[]) k(hash)
+      where (select collecting from tenants where tenant_id = $1)
+     on conflict do nothing`,
+    [tenant, [...hashes.values()].sort(compareBytes).map(bytea)],
   ];
 }
 

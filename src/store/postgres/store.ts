@@ -11,8 +11,9 @@ import type {
 } from "../rows.ts";
 import type { BlockRow } from "../rows.ts";
 import type { Known, LockRow, MountRow, Seen } from "../sharing.ts";
-import type { Reply, Request, Store } from "../store.ts";
+import type { Collected, Reply, Request, Store } from "../store.ts";
 import { PostgresCatalog } from "./catalog.ts";
+import { collectGarbage } from "./garbage.ts";
 import { checkSchema } from "./init.ts";
 import type { DatabaseOptions } from "./options.ts";
 import { Pool } from "./pool.ts";
@@ -42,6 +43,8 @@ export async function openStore(options: DatabaseOptions, tenant: string): Promi
 }
 
 class PostgresStore extends PostgresCatalog implements Store {
+  readonly #id: number;
+  readonly #options: DatabaseOptions;
   readonly #pool: Pool;
   readonly #reading: Reading;
   readonly #requests: PostgresRequests;
@@ -49,6 +52,8 @@ class PostgresStore extends PostgresCatalog implements Store {
 
   constructor(readonly tenant: string, id: number, pool: Pool, options: DatabaseOptions) {
     super(id, pool, new PostgresSharing(id, pool, options));
+    this.#id = id;
+    this.#options = options;
     this.#pool = pool;
     this.#reading = new Reading(id, (text, parameters) => pool.read(text, parameters));
     this.#images = new PostgresImages(id, pool);
@@ -170,6 +175,10 @@ class PostgresStore extends PostgresCatalog implements Store {
 
   watch(workspace: number, onEvent: () => void): Promise<() => Promise<void>> {
     return this.sharing.watch(workspace, onEvent);
+  }
+
+  collectGarbage(graceSeconds: number): Promise<Collected> {
+    return collectGarbage(this.#id, this.#options, graceSeconds);
   }
 
   close(): Promise<void> {
