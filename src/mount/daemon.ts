@@ -112,6 +112,9 @@ async function serve(
     Deno.addSignalListener("SIGINT", stop);
     try {
       await holding.start();
+      // Linux makes the root inode before it asks for it, owned by root: chmod(2) and the like would
+      // be refused to its owner until somebody had looked at it.
+      await Deno.stat(spec.directory);
       served = true;
       await serving(trouble);
       await holding.ended();

@@ -21,6 +21,7 @@ import { isMember } from "./privileges.ts";
 import type { Tree } from "./tree.ts";
 
 const NAME_MAX = 255;
+/** Names of one file, as on ext4. Subdirectories have no such bound. */
 const LINK_MAX = 65000;
 const TARGET_MAX = 4095;
 
@@ -41,7 +42,7 @@ export function checkNameLength(name: Uint8Array): void {
   if (name.length > NAME_MAX) throw new FsError(ENAMETOOLONG);
 }
 
-/** Makes an inode under a name. @throws {FsError} EEXIST, ENAMETOOLONG, EMLINK, ENOENT */
+/** Makes an inode under a name. @throws {FsError} EEXIST, ENAMETOOLONG, ENOENT */
 export function makeNamed(
   tree: Tree,
   context: Context,
@@ -52,7 +53,6 @@ export function makeNamed(
   checkNameLength(name);
   const directory = aliveDirectory(tree, parent);
   if (tree.find(directory, name) !== null) throw new FsError(EEXIST);
-  if (isDirectory(what.mode) && directory.row.nlink >= LINK_MAX) throw new FsError(EMLINK);
   if ((what.target?.length ?? 0) > TARGET_MAX) throw new FsError(ENAMETOOLONG);
   tree.admit();
   const node = makeInode(tree, context, directory, what, isDirectory(what.mode) ? 2 : 1);
@@ -186,8 +186,6 @@ export function rename(
     if (directory && existing.children === null) throw new FsError(ENOTDIR);
     if (!directory && existing.children !== null) throw new FsError(EISDIR);
     if (existing.children !== null) demandEmpty(tree, existing);
-  } else if (directory && from !== to && to.row.nlink >= LINK_MAX) {
-    throw new FsError(EMLINK);
   }
   tree.admit();
   tree.removeName(from, name);
