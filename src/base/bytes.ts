@@ -20,7 +20,8 @@ export function text(bytes: Uint8Array): string {
 export function latin1(bytes: Uint8Array): string {
   let out = "";
   for (let i = 0; i < bytes.length; i += 8192) {
-    out += String.fromCharCode(...bytes.subarray(i, i + 8192));
+    // Applied, not spread: spreading a typed array runs an iterator over it.
+    out += String.fromCharCode.apply(null, bytes.subarray(i, i + 8192) as unknown as number[]);
   }
   return out;
 }

@@ -25,8 +25,11 @@ export const WHITEOUT = ".wh.";
 
 /** Lines of a changeset whose block rows are read at once. */
 const LINES_AT_ONCE = 1000;
-/** Contents that are in memory at once: 4 MiB. */
-const CONTENTS_AT_ONCE = 32;
+/** Bytes of one read of contents, and how many of them: small files come by the hundred. */
+const CONTENT_BYTES_AT_ONCE = 2 << 20;
+const CONTENTS_AT_ONCE = 512;
+/** Reads of contents that are under way while one is written: 8 MiB in all. */
+const READS_AHEAD = 3;
 
 const ZEROS = new Uint8Array(BLOCK_SIZE);
 
@@ -85,13 +88,33 @@ export async function* writeChangeset(
   yield END_MARK;
 }
 
+/** The contents of blocks in their order, read ahead: the database works while they are written. */
 async function* contentsInOrder(
   reader: Reader,
   rows: readonly BlockRow[],
 ): AsyncGenerator<Uint8Array> {
-  for (let at = 0; at < rows.length; at += CONTENTS_AT_ONCE) {
-    const group = rows.slice(at, at + CONTENTS_AT_ONCE);
-    yield* await reader.contents(group.map((row) => row.hash));
+  const ahead: Promise<Uint8Array[]>[] = [];
+  let at = 0;
+  const readOn = () => {
+    const group: Uint8Array[] = [];
+    let bytes = 0;
+    while (
+      at < rows.length && group.length < CONTENTS_AT_ONCE && bytes < CONTENT_BYTES_AT_ONCE
+    ) {
+      bytes += rows[at]!.length;
+      group.push(rows[at++]!.hash);
+    }
+    if (group.length === 0) return;
+    const read = reader.contents(group);
+    // Awaited below; a failure before that moment must not end the process.
+    read.catch(() => {});
+    ahead.push(read);
+  };
+  for (let i = 0; i <= READS_AHEAD; i++) readOn();
+  for (let next = ahead.shift(); next !== undefined; next = ahead.shift()) {
+    const contents = await next;
+    readOn();
+    yield* contents;
   }
 }
 

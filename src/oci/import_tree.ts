@@ -340,23 +340,33 @@ export class ImportTree {
     let index = 0;
     let filled = 0;
     let allocated = 0;
-    let block = new Uint8Array(Math.max(0, blockRoom(entry.size, 0)));
+    let room = blockRoom(entry.size, 0);
+    let block: Uint8Array | null = null;
+    const store = async (full: Uint8Array) => {
+      const length = short(index, full);
+      if (length > 0) {
+        allocated += allocatedBytes(length);
+        const data = length === full.length ? full : full.slice(0, length);
+        await this.writer.putBlock(node.row.inode, index, data);
+      }
+      room = blockRoom(entry.size, ++index);
+      filled = 0;
+    };
     for await (const piece of content()) {
       for (let at = 0; at < piece.length;) {
-        const part = piece.subarray(at, at + block.length - filled);
+        const part = piece.subarray(at, at + room - filled);
+        at += part.length;
+        // Most files are one block in one piece: that is stored as it is, without a copy.
+        if (part.length === room) {
+          await store(part);
+          continue;
+        }
+        block ??= new Uint8Array(room);
         block.set(part, filled);
         filled += part.length;
-        at += part.length;
-        if (filled < block.length) continue;
-        const length = short(index, block);
-        if (length > 0) {
-          allocated += allocatedBytes(length);
-          const data = length === block.length ? block : block.slice(0, length);
-          await this.writer.putBlock(node.row.inode, index, data);
-        }
-        index++;
-        filled = 0;
-        block = new Uint8Array(Math.max(0, blockRoom(entry.size, index)));
+        if (filled < room) continue;
+        await store(block);
+        block = null;
       }
     }
     this.#update(node, { ...node.row, allocated });

@@ -4,7 +4,7 @@ import type { BlockRow, ContentRow, DentryRow, InodeRow, Point } from "../store/
 import type { Store } from "../store/store.ts";
 
 /** Rows of one write. */
-const ROWS_MAX = 2000;
+const ROWS_MAX = 6000;
 /** Bytes of content of one write. */
 const CONTENT_BYTES_MAX = 16 << 20;
 

@@ -2,7 +2,7 @@ import type { Buffer } from "node:buffer";
 import { compareBytes, latin1 } from "../../base/bytes.ts";
 import { touchedKeys } from "../sharing.ts";
 import type { Batch, ContentRow, InodeRow, Point } from "../rows.ts";
-import { bytea, type Statement } from "./connection.ts";
+import { bytea, type Parameter, type Statement } from "./connection.ts";
 import { CONTENTS_LOCK } from "./garbage.ts";
 
 /** Bytes of contents that one statement carries at most, but for a single larger one. */
@@ -27,6 +27,20 @@ function alive(table: string, keys: string, match: string, condition = ""): stri
 /** Ends the versions that are alive and older than the ordinal; what was born at it is rewritten. */
 function age(table: string, keys: string, match: string): string {
   return `update ${table} t set died = $3 where ${alive(table, keys, match, " where v.born < $3")}`;
+}
+
+/** Where every lineage begins. */
+const FIRST_ORDINAL = 1;
+
+/** {@link age} with its parameters; nothing at the first ordinal, where nothing older can be. */
+function ageing(
+  at: readonly [tenant: number, lineage: number, ordinal: number],
+  table: string,
+  keys: string,
+  match: string,
+  values: readonly Parameter[],
+): Statement[] {
+  return at[2] === FIRST_ORDINAL ? [] : [[age(table, keys, match), [...at, ...values]]];
 }
 
 /**
@@ -83,14 +97,16 @@ export function applyStatements(tenant: number, point: Point, batch: Batch): Sta
     const { dentries } = batch;
     const parents = dentries.map(({ parent }) => parent);
     const names = dentries.map(({ name }) => bytea(name));
-    out.push([
-      age(
+    out.push(
+      ...ageing(
+        at,
         "dentries",
         "unnest($4::int8[], $5::bytea[]) k(parent, name)",
         "t.parent = k.parent and t.name = k.name",
+        [parents, names],
       ),
-      [...at, parents, names],
-    ], [
+    );
+    out.push([
       `insert into dentries
          (tenant_id, lineage, parent, name, born, died, deleted, child, cookie)
        select $1::int, $2::int, k.parent, k.name, $3::int, 2147483647, false, k.child, k.cookie
@@ -105,14 +121,16 @@ export function applyStatements(tenant: number, point: Point, batch: Batch): Sta
     const { blocks } = batch;
     const inodes = blocks.map(({ inode }) => inode);
     const indexes = blocks.map(({ index }) => index);
-    out.push([
-      age(
+    out.push(
+      ...ageing(
+        at,
         "blocks",
         "unnest($4::int8[], $5::int8[]) k(inode, index)",
         "t.inode = k.inode and t.index = k.index",
+        [inodes, indexes],
       ),
-      [...at, inodes, indexes],
-    ], [
+    );
+    out.push([
       `insert into blocks (tenant_id, lineage, inode, index, born, died, deleted, hash, length)
        select $1::int, $2::int, k.inode, k.index, $3::int, 2147483647, false, k.hash, k.length
          from unnest($4::int8[], $5::int8[], $6::bytea[], $7::int[])
@@ -189,7 +207,8 @@ function putInodes(
   const numbers = inodes.map(({ inode }) => inode);
   const bytesOrNull = (value: Uint8Array | null): Buffer | null =>
     value === null ? null : bytea(value);
-  return [[age("inodes", "unnest($4::int8[]) k(inode)", "t.inode = k.inode"), [...at, numbers]], [
+  const keys = "unnest($4::int8[]) k(inode)";
+  return [...ageing(at, "inodes", keys, "t.inode = k.inode", [numbers]), [
     `insert into inodes (tenant_id, lineage, inode, born, died, deleted, mode, uid, gid, nlink,
             size, allocated, rdev, atime, mtime, ctime, btime, target, xattrs)
      select $1::int, $2::int, k.inode, $3::int, 2147483647, false, k.mode, k.uid, k.gid, k.nlink,

@@ -351,7 +351,10 @@ export class PostgresCatalog {
   }
 
   async write(point: Point, batch: Batch): Promise<void> {
-    await this.#pool.transaction(applyStatements(this.#tenant, point, batch), "write");
+    // Nobody sees it before `publish`, whose commit makes all that went before durable with itself.
+    const later: Statement = ["set local synchronous_commit to off", []];
+    const statements = applyStatements(this.#tenant, point, batch);
+    await this.#pool.transaction([later, ...statements], "write");
   }
 
   async publish(workspace: number, layers: Parameters<Store["publish"]>[1]): Promise<LayerRow[]> {
