@@ -18,7 +18,9 @@ const BACKGROUND_MAX = 64;
 const CONGESTION_THRESHOLD = 48;
 
 /**
- * Not wanted, and why: AUTO_INVAL_DATA, since this mount is the only writer and says itself what is
+ * Not wanted, and why: READDIRPLUS_AUTO, with which the kernel asks for the attributes of one page of
+ * a listing only and then looks up name by name (20,000 files found and stat-ed: 3,783 requests, 123
+ * without it). AUTO_INVAL_DATA, since this mount is the only writer and says itself what is
  * stale (EXPLICIT_INVAL_DATA). WRITEBACK_CACHE, since pages that only the kernel has would reach the
  * journal out of order, and a crash must leave a prefix of the operations. PASSTHROUGH, since there is
  * no file behind an inode. NO_OPEN_SUPPORT, since an inode that is open must outlive its last name.
@@ -27,7 +29,7 @@ const CONGESTION_THRESHOLD = 48;
  */
 const WANTED = initFlag.ASYNC_READ | initFlag.POSIX_LOCKS | initFlag.FLOCK_LOCKS |
   initFlag.ATOMIC_O_TRUNC | initFlag.BIG_WRITES | initFlag.DONT_MASK | initFlag.DO_READDIRPLUS |
-  initFlag.READDIRPLUS_AUTO | initFlag.PARALLEL_DIROPS |
+  initFlag.PARALLEL_DIROPS |
   initFlag.HANDLE_KILLPRIV_V2 | initFlag.POSIX_ACL | initFlag.MAX_PAGES | initFlag.CACHE_SYMLINKS |
   initFlag.EXPLICIT_INVAL_DATA | initFlag.SETXATTR_EXT | initFlag.INIT_EXT;
 

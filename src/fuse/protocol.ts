@@ -143,6 +143,7 @@ export const FATTR_KILL_SUIDGID = 1 << 11;
 
 export const FOPEN_DIRECT_IO = 1 << 0;
 export const FOPEN_KEEP_CACHE = 1 << 1;
+export const FOPEN_CACHE_DIR = 1 << 3;
 
 export const FUSE_RELEASE_FLOCK_UNLOCK = 1 << 1;
 export const FUSE_GETATTR_FH = 1 << 0;

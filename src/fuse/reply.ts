@@ -165,7 +165,8 @@ export function openOut(opened: Opened): Uint8Array {
   const view = struct(OPEN_OUT);
   setU64(view, OPEN_OUT.fh, opened.handle);
   const flags = (opened.keepCache ? protocol.FOPEN_KEEP_CACHE : 0) |
-    (opened.directIo ? protocol.FOPEN_DIRECT_IO : 0);
+    (opened.directIo ? protocol.FOPEN_DIRECT_IO : 0) |
+    (opened.keepListing ? protocol.FOPEN_CACHE_DIR : 0);
   view.setUint32(OPEN_OUT.open_flags, flags, true);
   return bytesOf(view);
 }

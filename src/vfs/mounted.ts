@@ -280,7 +280,7 @@ export class MountedFileSystem implements FileSystem {
 
   opendir(_context: Context, inode: number, flags: number): Opened {
     this.tree.directory(inode).opens++;
-    return this.#opened(inode, flags);
+    return { ...this.#opened(inode, flags), keepListing: true };
   }
 
   readdir(

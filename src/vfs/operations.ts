@@ -65,6 +65,11 @@ export interface Opened {
   readonly keepCache: boolean;
   /** FOPEN_DIRECT_IO: nothing is cached (control files). */
   readonly directIo: boolean;
+  /**
+   * FOPEN_CACHE_DIR, for a directory: the kernel keeps its listing until a name in it changes through
+   * this mount, or it is told that the directory is stale.
+   */
+  readonly keepListing?: boolean;
 }
 
 /** One entry of a listing; `attributes` null for `.` and `..`. */

@@ -121,6 +121,27 @@ Deno.test("requests and round trips stay within their budgets", async (t) => {
       assert.ok(total(listing) <= 10, JSON.stringify(counts));
     });
 
+    await t.step("the same listing again: none but opening, until names change", async () => {
+      const thousand = join(directory, "thousand");
+      const names = () => [...Deno.readDirSync(thousand)].map(({ name }) => name).sort();
+      const before = names();
+      const { opendir: _, releasedir: __, ...more } = await requests(directory, () => {
+        assert.deepEqual(names(), before);
+      });
+      assert.deepEqual(more, {});
+      Deno.writeTextFileSync(join(directory, ".tarbox/layers/new"), "listed");
+      Deno.writeTextFileSync(join(thousand, "new"), "");
+      Deno.removeSync(join(thousand, "entry-number-7"));
+      const changed = before.filter((name) => name !== "entry-number-7");
+      assert.deepEqual(names(), [...changed, "new"].sort());
+      Deno.writeTextFileSync(join(directory, ".tarbox/layers/switch"), "listed");
+      // What is stale is told to the kernel after the switch is done.
+      for (let tries = 0; tries < 100 && names().includes("new"); tries++) {
+        await new Promise((resolve) => setTimeout(resolve, 20));
+      }
+      assert.deepEqual(names(), before);
+    });
+
     await t.step("an untar of 20,000 files: 200 round trips to PostgreSQL", async () => {
       const tree = await Deno.makeTempDir({ prefix: "tarbox-budget-" });
       try {
