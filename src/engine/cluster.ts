@@ -1,5 +1,6 @@
 import { basename, dirname, join } from "node:path";
 import { TarboxError } from "../base/errors.ts";
+import { failpoint } from "../base/failpoints.ts";
 import type { Layout } from "./layout.ts";
 import { kill, postgresOf } from "./processes.ts";
 
@@ -39,6 +40,7 @@ export async function ensureCluster(layout: Layout, programs: string): Promise<v
   const partial = `${data}.${crypto.randomUUID().slice(0, 8)}.partial`;
   try {
     await makeCluster(layout, programs, partial);
+    await failpoint("engine.cluster");
     await Deno.rename(partial, data);
   } catch (error) {
     // It may be what filled the disk.
@@ -114,6 +116,7 @@ export async function startPostgres(
   layout: Layout,
   programs: string,
 ): Promise<Deno.ChildProcess> {
+  await failpoint("engine.start");
   const socket = join(layout.socket, `.s.PGSQL.${ENGINE_PORT}`);
   for (const path of [join(layout.data, "postmaster.pid"), socket, `${socket}.lock`]) {
     await Deno.remove(path).catch(() => {});

@@ -1,9 +1,9 @@
 import { TarboxError } from "../../base/errors.ts";
-import { failpoint, isArmed } from "../../base/failpoints.ts";
 import { garbageOf, type Roots } from "../needed.ts";
 import type { Collected } from "../store.ts";
 import { Connection, type Row, type Statement } from "./connection.ts";
 import type { DatabaseOptions } from "./options.ts";
+import { named } from "./pool.ts";
 
 /** Class of the advisory locks that keep commits and the removal of contents apart: "tbco". */
 export const CONTENTS_LOCK = 0x7462636f;
@@ -207,14 +207,7 @@ class Collection {
     return { contents, bytes };
   }
 
-  async #run(name: string, statements: readonly Statement[]): Promise<Row[][]> {
-    await failpoint(`${name}.begin`);
-    const held = isArmed(`${name}.commit`);
-    const rows = await this.#connection.transaction(
-      statements,
-      held ? () => failpoint(`${name}.commit`) : undefined,
-    );
-    await failpoint(`${name}.done`);
-    return rows;
+  #run(name: string, statements: readonly Statement[]): Promise<Row[][]> {
+    return named(this.#connection, statements, name);
   }
 }

@@ -1,8 +1,9 @@
 import { DatabaseError } from "ts-postgres";
 import { TarboxError } from "../../base/errors.ts";
 import { UnavailableError } from "../errors.ts";
-import { Connection, pause } from "./connection.ts";
+import { Connection, pause, type Statement } from "./connection.ts";
 import type { DatabaseOptions } from "./options.ts";
+import { named } from "./pool.ts";
 import { MIGRATIONS } from "./schema.ts";
 
 /** Oldest server that the statements work on: `server_version_num`. */
@@ -45,15 +46,9 @@ export async function initDatabase(
 
 /** One step, whole or not at all. */
 async function migrate(connection: Connection, step: number): Promise<void> {
-  await connection.query("begin");
-  try {
-    for (const statement of splitStatements(MIGRATIONS[step]!)) await connection.query(statement);
-    await connection.query("insert into schema_migrations (version) values ($1)", [step + 1]);
-    await connection.query("commit");
-  } catch (error) {
-    await connection.query("rollback").catch(() => {});
-    throw error;
-  }
+  const statements = splitStatements(MIGRATIONS[step]!).map((text): Statement => [text, []]);
+  statements.push(["insert into schema_migrations (version) values ($1)", [step + 1]]);
+  await named(connection, statements, "migration");
 }
 
 /** The statements of a step; `;` within `$$` does not end one. */

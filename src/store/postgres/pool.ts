@@ -48,20 +48,9 @@ export class Pool {
    * around the commit, when nobody knows
    */
   transaction(statements: readonly Statement[], name = "transaction"): Promise<Row[][]> {
-    const result = this.#transactions.then(() => this.#run(statements, name));
+    const result = this.#transactions.then(() => named(this.#writer, statements, name));
     this.#transactions = result.catch(() => {});
     return result;
-  }
-
-  async #run(statements: readonly Statement[], name: string): Promise<Row[][]> {
-    await failpoint(`${name}.begin`);
-    const held = isArmed(`${name}.commit`);
-    const rows = await this.#writer.transaction(
-      statements,
-      held ? () => failpoint(`${name}.commit`) : undefined,
-    );
-    await failpoint(`${name}.done`);
-    return rows;
   }
 
   /** Ends all connections, after what was sent. */
@@ -69,4 +58,20 @@ export class Pool {
     await this.#transactions;
     await Promise.all([...this.#readers, this.#writer].map((connection) => connection.close()));
   }
+}
+
+/** A transaction on a connection, with the failpoints of a name: see {@link Pool.transaction}. */
+export async function named(
+  connection: Connection,
+  statements: readonly Statement[],
+  name: string,
+): Promise<Row[][]> {
+  await failpoint(`${name}.begin`);
+  const held = isArmed(`${name}.commit`);
+  const rows = await connection.transaction(
+    statements,
+    held ? () => failpoint(`${name}.commit`) : undefined,
+  );
+  await failpoint(`${name}.done`);
+  return rows;
 }
