@@ -209,7 +209,7 @@ export function expectDone(shown: string, { status, stdout, stderr }: Outcome): 
 
 /** Waits until something is so. @throws {Error} naming it, after a time that no machine needs */
 export async function until(what: string, test: () => boolean | Promise<boolean>): Promise<void> {
-  const deadline = Date.now() + 60_000;
+  const deadline = Date.now() + 180_000;
   while (!await test()) {
     if (Date.now() > deadline) throw new Error(`in vain waited for: ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 20));

@@ -1,6 +1,6 @@
 /** PostgreSQL servers of any version for tests: own cluster, own directory, gone at the end. */
 import { join } from "node:path";
-import { unpackPackage } from "../../src/engine/unpack.ts";
+import { unpackPackage } from "../../src/engine/bundle.ts";
 import { pause } from "../../src/store/postgres/connection.ts";
 import type { DatabaseOptions } from "../../src/store/postgres/options.ts";
 
