@@ -162,9 +162,7 @@ export class Session {
     if (now < this.#nextLook) return this.#nextLook - now;
     this.#nextLook = now + LOOK_MS;
     for (const request of suspects) {
-      if (!callerDying(request.header.pid)) continue;
-      this.#parked.delete(request.header.unique);
-      this.#answer(request, EINTR, []);
+      if (callerDying(request.header.pid)) this.#giveUp(request);
     }
     return LOOK_MS;
   }
@@ -204,10 +202,7 @@ export class Session {
 
   #park(request: Request, wait: Wait): void {
     request.wait = wait;
-    if (request.interrupted && mayInterrupt(request)) {
-      this.#answer(request, EINTR, []);
-      return;
-    }
+    if (request.interrupted && mayInterrupt(request)) return this.#giveUp(request);
     if (!request.parked) {
       // The device reads its next request into the same buffer.
       request.bytes = request.bytes.slice();
@@ -247,11 +242,15 @@ export class Session {
     const request = this.#parked.get(unique);
     if (request === undefined) throw new FsError(EAGAIN);
     request.interrupted = true;
-    if (mayInterrupt(request)) {
-      this.#parked.delete(unique);
-      this.#answer(request, EINTR, []);
-    }
+    if (mayInterrupt(request)) this.#giveUp(request);
     return null;
+  }
+
+  /** Ends a request that waits, for its caller's sake. */
+  #giveUp(request: Request): void {
+    this.#parked.delete(request.header.unique);
+    if (request.wait?.kind === "lock") request.wait.abandoned?.();
+    this.#answer(request, EINTR, []);
   }
 
   #answer(request: Request, errno: number, body: Body): void {

@@ -112,10 +112,12 @@ Deno.test("a wait may end while it begins", () => {
 
 Deno.test("INTERRUPT ends a wait for a lock, and no other of a caller that lives", () => {
   const { session, fileSystem, replies, waits } = setUp();
-  fileSystem.next = new Suspension(LOCK);
+  let abandoned = 0;
+  fileSystem.next = new Suspension({ kind: "lock", inode: 2, abandoned: () => abandoned++ });
   session.handle(request("setlkw of flock", 4n));
   session.handle(interrupt(4n));
   assert.deepEqual(replies, [[4n, EINTR]]);
+  assert.equal(abandoned, 1);
   waits[0]!.resume();
   assert.equal(replies.length, 1);
 

@@ -42,7 +42,8 @@ export class LockTable {
         if (!wait) throw new FsError(EAGAIN);
         if (this.#detect && this.#circular(owner, conflict.owner)) throw new FsError(EDEADLK);
         this.#waits.set(owner, conflict.owner);
-        throw new Suspension({ kind: "lock", inode });
+        const abandoned = () => void this.#waits.delete(owner);
+        throw new Suspension({ kind: "lock", inode, abandoned });
       }
     }
     const locks: HeldLock[] = [];

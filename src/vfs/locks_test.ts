@@ -55,6 +55,21 @@ Deno.test("whoever waits is told when something of the inode becomes free", () =
   locks.set(3, 11n, range("write", 0), true);
 });
 
+Deno.test("a wait that was given up closes no circle later", () => {
+  const locks = new LockTable(true, () => {});
+  locks.set(1, 10n, range("write", 0, 0), false);
+  locks.set(1, 11n, range("write", 1, 1), false);
+  try {
+    locks.set(1, 10n, range("write", 1, 1), true);
+    assert.fail("the lock is held");
+  } catch (thrown) {
+    assert.ok(thrown instanceof Suspension && thrown.wait.kind === "lock");
+    fails(EDEADLK, () => locks.set(1, 11n, range("write", 0, 0), true));
+    thrown.wait.abandoned!();
+  }
+  waits(() => locks.set(1, 11n, range("write", 0, 0), true));
+});
+
 Deno.test("a circle of waits is refused for record locks, not for flock", () => {
   for (const detect of [true, false]) {
     const locks = new LockTable(detect, () => {});

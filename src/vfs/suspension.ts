@@ -15,7 +15,12 @@ export type Wait =
   /** Fewer dirty bytes than the bound: back-pressure. */
   | { readonly kind: "pressure" }
   /** A lock that another owner holds; asked again when any lock of that inode is released. */
-  | { readonly kind: "lock"; readonly inode: number }
+  | {
+    readonly kind: "lock";
+    readonly inode: number;
+    /** The operation ends without another run: its owner waits no more. */
+    readonly abandoned?: () => void;
+  }
   /** A command of the control directory, carried out by the main thread; its answer is absorbed. */
   | { readonly kind: "command"; readonly command: string; readonly argument: string };
 
