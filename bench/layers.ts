@@ -3,7 +3,7 @@ import { join } from "node:path";
 import type { Fixtures } from "./fixtures.ts";
 import { type Row, type Work, workBetween } from "./measure.ts";
 import { makeCold, settle, type Tarbox } from "./targets.ts";
-import { run } from "./tarbox.ts";
+import { type Home, run } from "./tarbox.ts";
 
 const FILES = { small: [1000, 5000], full: [1000, 20_000, 200_000] } as const;
 const MANY = { small: 20_000, full: 1_000_000 } as const;
@@ -59,6 +59,42 @@ export async function layerRows(
     await settle(target);
   }
   return rows;
+}
+
+/** The npm tree as an OCI image archive, written and read into an empty home that runs already. */
+export async function imageRows(
+  target: Tarbox,
+  other: Home,
+  fixtures: Fixtures,
+  runs: number,
+  wanted: (name: string) => boolean,
+): Promise<Row[]> {
+  const names = ["export of the npm tree", "import of the npm tree"] as const;
+  if (!names.some(wanted)) return [];
+  const archive = `${other.home}.tar`;
+  const exports: number[] = [];
+  const imports: number[] = [];
+  await run(["tar", "xf", fixtures.tree], { cwd: target.directory });
+  await settle(target);
+  await target.home.tarbox("checkpoint", "npm-tree");
+  for (let i = 0; i < runs; i++) {
+    exports.push((await target.home.tarbox("export", "npm-tree", "-o", archive)).milliseconds);
+    try {
+      await other.tarbox("db", "start");
+      await other.tarbox("init");
+      imports.push((await other.tarbox("import", archive)).milliseconds);
+    } finally {
+      await other.close();
+      await Deno.remove(other.home, { recursive: true });
+      await Deno.remove(archive);
+    }
+  }
+  await run(["rm", "-rf", join(target.directory, "node_modules")]);
+  await settle(target);
+  return [
+    { name: names[0], milliseconds: { tarbox: exports }, work: null },
+    { name: names[1], milliseconds: { tarbox: imports }, work: null },
+  ];
 }
 
 /** Mounting a workspace of many files, and finding all of them once. */

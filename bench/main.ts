@@ -9,11 +9,11 @@ import { parseArgs } from "node:util";
 import { packages } from "../tests/tools/packages.ts";
 import { chart } from "./chart.ts";
 import { makeFixtures, type Size } from "./fixtures.ts";
-import { layerRows, manyFilesRows } from "./layers.ts";
+import { imageRows, layerRows, manyFilesRows } from "./layers.ts";
 import { measure, type Row } from "./measure.ts";
 import { nullRow } from "./null.ts";
 import { machine, type Results, table, workTable } from "./report.ts";
-import { run, tarboxBinary } from "./tarbox.ts";
+import { Home, run, tarboxBinary } from "./tarbox.ts";
 import { allTargets, type Tarbox } from "./targets.ts";
 import { workloads } from "./workloads.ts";
 
@@ -70,6 +70,8 @@ async function everything(base: string): Promise<Row[]> {
       rows.push(await measure(workload, targets, runs));
     }
     rows.push(...await layerRows(tarbox, fixtures, runs, wanted));
+    const other = new Home(binary, base, "other");
+    rows.push(...await imageRows(tarbox, other, fixtures, runs, wanted));
     rows.push(...await manyFilesRows(tarbox, fixtures, runs, wanted));
   } finally {
     for (const target of targets) await target.close();
