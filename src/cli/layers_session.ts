@@ -1,4 +1,5 @@
 import { runLayerCommand } from "../layer/commands.ts";
+import { keepShallow } from "../layer/shallow.ts";
 import { resolve, type Resolved } from "../layer/references.ts";
 import { held, type Session } from "./session.ts";
 
@@ -14,8 +15,15 @@ export async function onWorkspace(
   return await session.hold(
     command,
     argument,
-    async (epoch) =>
-      await runLayerCommand(session.store, await session.row(), epoch, command, argument),
+    async (epoch) => {
+      const { store } = session;
+      const result = await runLayerCommand(store, await session.row(), epoch, command, argument);
+      // A mount does this in the background; without one it is now or never.
+      if (command === "switch" || command === "undo") {
+        await keepShallow(store, await store.chain((await session.row()).head));
+      }
+      return result;
+    },
   );
 }
 

@@ -4,6 +4,7 @@ import { invalidateEntry, invalidateInode } from "../fuse/notify.ts";
 import { Committer } from "../journal/committer.ts";
 import { ChainCache } from "../layer/chains.ts";
 import { layerCommands, runLayerCommand } from "../layer/commands.ts";
+import { keepShallow } from "../layer/shallow.ts";
 import { FencedError, UnavailableError } from "../store/errors.ts";
 import { answerLoad, type Load } from "../store/loads.ts";
 import type { Chain, Point, WorkspaceRow } from "../store/rows.ts";
@@ -111,6 +112,7 @@ export class Holding {
       );
     }
     await Promise.race([this.#serving.promise, this.#ended.promise]);
+    if (epoch !== null) void this.#keepShallow();
   }
 
   /** Returns when the mount is gone and all is committed. @throws {TarboxError} what was lost. */
@@ -301,6 +303,16 @@ export class Holding {
       if (rebased !== null) this.#rebased = rebased.resolve;
       this.#thread.send({ type: "resume", rebase });
       if (rebased !== null) await this.#invalidate(await rebased.promise);
+      void this.#keepShallow();
+    }
+  }
+
+  /** Beside the work: the chain is as good as it is, only slower. */
+  async #keepShallow(): Promise<void> {
+    try {
+      await keepShallow(this.#store, this.#chain);
+    } catch (error) {
+      console.error("the chain of layers could not be summed up:", error);
     }
   }
 

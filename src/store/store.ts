@@ -122,6 +122,13 @@ export interface Catalog {
    * @throws {FencedError} when epoch or head are no longer current; then nothing was written.
    */
   amend(workspace: number, epoch: number | null, head: Point, batch: Batch): Promise<Point>;
+  /**
+   * Makes a state that stands on a chain of more lineages than `depth` readable through fewer: what
+   * the upper ones changed is summed up once. The state must never change: a layer's, or what a
+   * lineage stands on. Chains, and what they tell of changes, stay as they are.
+   * @returns whether there was something to do
+   */
+  summarize(point: Point, depth: number): Promise<boolean>;
   /** Whether any row was born or died in the head since it was opened. */
   headChanged(workspace: number): Promise<boolean>;
   /** @throws {TarboxError} when the name is taken or invalid. */

@@ -233,6 +233,11 @@ class MemoryStore extends MemorySharing implements Store {
     return next;
   }
 
+  /** Nothing: what a read costs here does not matter. */
+  async summarize(): Promise<boolean> {
+    return false;
+  }
+
   async headChanged(id: number): Promise<boolean> {
     const { lineage, ordinal } = this.#byId(id).head;
     const changed = await this.changedKeys(lineage, ordinal - 1, ordinal);

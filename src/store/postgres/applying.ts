@@ -43,6 +43,12 @@ function ageing(
   return at[2] === FIRST_ORDINAL ? [] : [[age(table, keys, match), [...at, ...values]]];
 }
 
+/** What a lineage stands on, through the shortcut where there is one. */
+const BELOW = "coalesce(s.summary, l.parent_lineage), " +
+  "case when s.summary is null then l.parent_ordinal else 1 end";
+const SHORTCUT = "left join shortcuts s on s.tenant_id = $1 " +
+  "and s.lineage = l.parent_lineage and s.ordinal = l.parent_ordinal";
+
 /**
  * Removes keys: versions born at the ordinal vanish, older ones end, and where an ancestor of the
  * lineage still shows the key a tombstone hides it.
@@ -59,11 +65,11 @@ function remove(
     age(table, keys, match),
     `delete from ${table} t where ${alive(table, keys, match)}`,
     `with recursive chain(lineage, ordinal, depth) as (
-       select l.parent_lineage, l.parent_ordinal, 1 from lineages l
+       select ${BELOW}, 1 from lineages l ${SHORTCUT}
         where l.tenant_id = $1 and l.lineage = $2 and l.parent_lineage is not null
        union all
-       select l.parent_lineage, l.parent_ordinal, c.depth + 1
-         from chain c join lineages l on l.tenant_id = $1 and l.lineage = c.lineage
+       select ${BELOW}, c.depth + 1
+         from chain c join lineages l on l.tenant_id = $1 and l.lineage = c.lineage ${SHORTCUT}
         where l.parent_lineage is not null)
      insert into ${table} (tenant_id, lineage, ${list}, born, died, deleted, ${
       tombstone.split("|")[0]

@@ -1,5 +1,6 @@
 import { invariant } from "../../base/errors.ts";
 import type { BlockRow, Chain, ChangedKeys, DentryRow, Entry, InodeRow, Point } from "../rows.ts";
+import { Shortcuts } from "./shortcuts.ts";
 import { bytea, bytes, type Parameter, type Row } from "./connection.ts";
 
 /** Runs a read; retried by its owner on a fresh connection. */
@@ -68,6 +69,7 @@ const SINCE = ["t.died = 2147483647", "t.died > c.ordinal and t.died < 214748364
 export class Reading {
   readonly #tenant: number;
   readonly #query: Query;
+  readonly #shortcuts = new Shortcuts();
 
   constructor(tenant: number, query: Query) {
     this.#tenant = tenant;
@@ -82,10 +84,22 @@ export class Reading {
          select l.parent_lineage, l.parent_ordinal, c.depth + 1
            from chain c join lineages l on l.tenant_id = $1 and l.lineage = c.lineage
           where l.parent_lineage is not null)
-       select lineage, ordinal from chain order by depth`,
+       select c.lineage, c.ordinal, s.summary, l.parent_lineage as under from chain c
+         left join shortcuts s
+           on s.tenant_id = $1 and s.lineage = c.lineage and s.ordinal = c.ordinal
+         left join lineages l on l.tenant_id = $1 and l.lineage = s.summary
+        order by c.depth`,
       [this.#tenant, point.lineage, point.ordinal],
     );
+    for (const { lineage, ordinal, summary, under } of rows) {
+      if (summary !== null) this.#shortcuts.learn({ lineage, ordinal }, { summary, under });
+    }
     return rows.map(({ lineage, ordinal }) => ({ lineage, ordinal }));
+  }
+
+  /** A chain that shows the same through as few lineages as is known. */
+  shorten(chain: Chain): Chain {
+    return this.#shortcuts.shorten(chain);
   }
 
   async inodes(chain: Chain, numbers: readonly number[]): Promise<InodeRow[]> {
@@ -123,7 +137,7 @@ export class Reading {
   }
 
   async list(chain: Chain, parent: number, after: number, limit: number): Promise<Entry[]> {
-    const hidden = notHidden(chain, "dentries", "h.parent = $4 and h.name = t.name");
+    const hidden = notHidden(this.shorten(chain), "dentries", "h.parent = $4 and h.name = t.name");
     const page = (died: string) =>
       `(select t.* from ${CHAIN} cross join lateral (
           select t.parent as d_parent, t.name as d_name, t.child as d_child, t.cookie as d_cookie
@@ -145,7 +159,11 @@ export class Reading {
   }
 
   async blocks(chain: Chain, inodes: readonly number[]): Promise<BlockRow[]> {
-    const hidden = notHidden(chain, "blocks", "h.inode = t.inode and h.index = t.index");
+    const hidden = notHidden(
+      this.shorten(chain),
+      "blocks",
+      "h.inode = t.inode and h.index = t.index",
+    );
     const part = (died: string) =>
       `select t.inode, t.index, t.hash, t.length
          from ${CHAIN} cross join unnest($4::int8[]) k(inode) cross join lateral (
@@ -186,7 +204,11 @@ export class Reading {
   }
 
   async names(chain: Chain, children: readonly number[]): Promise<DentryRow[]> {
-    const hidden = notHidden(chain, "dentries", "h.parent = t.parent and h.name = t.name");
+    const hidden = notHidden(
+      this.shorten(chain),
+      "dentries",
+      "h.parent = t.parent and h.name = t.name",
+    );
     const rows = await this.#query(
       `select t.parent as d_parent, t.name as d_name, t.child as d_child, t.cookie as d_cookie
          from ${CHAIN} join dentries t on ${VISIBLE("t")}
@@ -218,7 +240,8 @@ export class Reading {
     return { nextInode: Number(row!.next_inode), nextCookie: Number(row!.next_cookie) };
   }
 
-  #of(chain: Chain): [number, number[], number[]] {
+  #of(full: Chain): [number, number[], number[]] {
+    const chain = this.shorten(full);
     return [
       this.#tenant,
       chain.map(({ lineage }) => lineage),

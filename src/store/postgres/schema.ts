@@ -4,9 +4,18 @@ import { GARBAGE } from "./migrations/0004_garbage.ts";
 import { SHARING } from "./migrations/0003_sharing.ts";
 import { AMEND } from "./migrations/0005_amend.ts";
 import { READS } from "./migrations/0006_reads.ts";
+import { SHORTCUTS } from "./migrations/0007_shortcuts.ts";
 
 /**
  * The schema as ordered steps; a step that was ever released is never edited, only followed by
  * another. spec/data-model.md says what the tables mean.
  */
-export const MIGRATIONS: readonly string[] = [BASE, IMAGES, SHARING, GARBAGE, AMEND, READS];
+export const MIGRATIONS: readonly string[] = [
+  BASE,
+  IMAGES,
+  SHARING,
+  GARBAGE,
+  AMEND,
+  READS,
+  SHORTCUTS,
+];

@@ -20,6 +20,7 @@ import { Pool } from "./pool.ts";
 import { Reading } from "./reading.ts";
 import { PostgresImages } from "./images.ts";
 import { PostgresRequests } from "./requests.ts";
+import { summarizing } from "./shortcuts.ts";
 import { PostgresSharing } from "./sharing.ts";
 
 /**
@@ -62,6 +63,17 @@ class PostgresStore extends PostgresCatalog implements Store {
 
   chain(point: Point): Promise<Chain> {
     return this.#reading.chain(point);
+  }
+
+  async summarize(point: Point, depth: number): Promise<boolean> {
+    const short = this.#reading.shorten(await this.#reading.chain(point));
+    if (short.length <= depth) return false;
+    const { lineage } = await this.openLineage(short.at(-1)!);
+    const upper = short.slice(0, -1);
+    await this.#pool.transaction(summarizing(this.#id, upper, point, lineage), "summarize");
+    // Another process may have been faster: what is stored counts.
+    await this.#reading.chain(point);
+    return true;
   }
 
   inodes(chain: Chain, numbers: readonly number[]): Promise<InodeRow[]> {
