@@ -185,6 +185,8 @@ Deno.test("every export says what it is", async () => {
       exports++;
       if (exported.some(({ jsDoc }) => jsDoc?.doc || jsDoc?.tags?.length)) continue;
       const { filename, line } = exported[0]!.location;
+      // What a package declares and a module hands on has its words there.
+      if (local(filename) === null) continue;
       faults.push(`${local(filename)}:${line + 1} ${name}`);
     }
   }

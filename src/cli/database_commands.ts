@@ -5,6 +5,7 @@ import { engineStatus, keepEngine, stopEngine, useEngine } from "../engine/engin
 import { initialize, loadSettings } from "../mount/database.ts";
 import { readRecords } from "../mount/record.ts";
 import { doctor } from "./doctor.ts";
+import { DatabaseMissingError } from "../store/errors.ts";
 import { alone, print, type Run } from "./session.ts";
 
 /** `init`, `db` and `doctor`. */
@@ -16,10 +17,12 @@ export function addDatabaseCommands(program: Command, _run: Run): void {
     .option("--create-database", "create the database when it is missing")
     .action((options: { embedded?: boolean; createDatabase?: boolean }, command: Command) =>
       alone(command, async (globals) => {
-        const { workspace, where } = await initialize({
-          ...globals,
-          embedded: options.embedded ?? false,
-          createDatabase: options.createDatabase ?? false,
+        const run = (createDatabase: boolean) =>
+          initialize({ ...globals, embedded: options.embedded ?? false, createDatabase });
+        const { workspace, where } = await run(options.createDatabase ?? false).catch((error) => {
+          if (!(error instanceof DatabaseMissingError) || !Deno.stdin.isTerminal()) throw error;
+          if (!confirm(`${error.message}. Create it?`)) throw error;
+          return run(true);
         });
         if (globals.json) await print(JSON.stringify({ workspace, database: where }) + "\n");
         else if (!globals.quiet) await print(`workspace ${workspace} is ready in ${where}\n`);

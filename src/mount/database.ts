@@ -5,6 +5,7 @@ import { nowNanoseconds } from "../base/clock.ts";
 import { useEngine } from "../engine/engine.ts";
 import { initDatabase } from "../store/postgres/init.ts";
 import { type DatabaseOptions, parseDatabaseUrl, tlsMode } from "../store/postgres/options.ts";
+import { passwordFromPassfile } from "../store/postgres/passfile.ts";
 import { openStore } from "../store/postgres/store.ts";
 import type { Store } from "../store/store.ts";
 
@@ -39,12 +40,17 @@ export async function loadSettings(choice: { readonly config?: string }): Promis
   const url = Deno.env.get("TARBOX_DATABASE_URL");
   if (url !== undefined && url !== "") {
     const own = parseDatabaseUrl(url);
-    return { config, own: { ...own, password: own.password ?? Deno.env.get("PGPASSWORD") } };
+    const password = own.password ?? Deno.env.get("PGPASSWORD");
+    return { config, own: await withPassword({ ...own, password }) };
   }
   if (config.database === null) return { config, own: null };
   const { sslmode, sslrootcert, ...rest } = config.database;
   const tls = sslmode === undefined ? undefined : tlsMode(sslmode);
-  return { config, own: { ...rest, tls, caFile: sslrootcert } };
+  return { config, own: await withPassword({ ...rest, tls, caFile: sslrootcert }) };
+}
+
+async function withPassword(options: DatabaseOptions): Promise<DatabaseOptions> {
+  return { ...options, password: options.password ?? await passwordFromPassfile(options) };
 }
 
 /**

@@ -37,3 +37,8 @@ export class HeldError extends TarboxError {
 export class UnavailableError extends TarboxError {
   override readonly name = "UnavailableError";
 }
+
+/** The server is there and the database is not. */
+export class DatabaseMissingError extends TarboxError {
+  override readonly name = "DatabaseMissingError";
+}

@@ -14,6 +14,8 @@ const PROGRAMS: readonly (readonly [program: string, debian: string])[] = [
   ["setsid", "util-linux"],
   ["pkill", "procps"],
   ["python3", "python3"],
+  ["openssl", "openssl"],
+  ["script", "bsdutils"],
 ];
 
 async function present(program: string): Promise<boolean> {

@@ -1,4 +1,4 @@
-import { DatabaseError } from "ts-postgres";
+import { DatabaseError } from "./client.ts";
 import { TarboxError } from "../../base/errors.ts";
 import { FencedError, RewoundError } from "../errors.ts";
 import { checkName, leaseHeld, nameTaken, publishRefusal, workspaceGone } from "../names.ts";

@@ -1,7 +1,8 @@
+import { isIP } from "node:net";
 import { Buffer } from "node:buffer";
-import { type Client, connect, DatabaseError, type PreparedStatement, SSLMode } from "ts-postgres";
+import { type Client, connect, DatabaseError, type PreparedStatement, SSLMode } from "./client.ts";
 import { TarboxError } from "../../base/errors.ts";
-import { UnavailableError } from "../errors.ts";
+import { DatabaseMissingError, UnavailableError } from "../errors.ts";
 import { type DatabaseOptions, hostsOf } from "./options.ts";
 import { countBytes, sent } from "./traffic.ts";
 
@@ -37,7 +38,7 @@ const LOST = /^(08|53300|57P0|25006|25P03|0A000|58)/;
 const NO_SESSION = /^(26000|42P05)/;
 
 /** Milliseconds for which a connection may be set up. */
-const CONNECT_TIMEOUT_MS = 5_000;
+const CONNECT_TIMEOUT_MS = 10_000;
 
 /** Bytes as the client wants them; no copy. */
 export function bytea(bytes: Uint8Array): Buffer {
@@ -278,19 +279,27 @@ export class Connection {
     }
     // While a client connects it tells what the server said without its code.
     const refused = code === "28P01" || code === "28000" ||
-      /authentication failed|no pg_hba.conf entry|role .* (does not exist|is not permitted)/
+      /authentication failed|no pg_hba.conf entry|pg_hba.conf rejects|role .* (does not exist|is not permitted)/
         .test(message);
     const missing = code === "3D000" || /^database .* does not exist/.test(message);
     if (!this.#proven && refused) {
       return new TarboxError(
         `database at ${where}: user ${user} is not let in: ${message}`,
-        "set PGPASSWORD, or `password_file` in tarbox.toml",
+        /no encryption/.test(message)
+          ? "the server wants TLS: set sslmode to require or verify-full"
+          : "set PGPASSWORD, or `password_file` in tarbox.toml",
       );
     }
     if (!this.#proven && missing) {
-      return new TarboxError(
+      return new DatabaseMissingError(
         `database at ${where}: there is no database ${database}`,
         "`tarbox init --create-database` creates it",
+      );
+    }
+    if (code === "42501") {
+      return new TarboxError(
+        `database at ${where}: user ${user} has not the right: ${message}`,
+        "connect as the owner of the database, or have its owner grant the right",
       );
     }
     if (error instanceof DatabaseError && !refused && !missing) return error;
@@ -298,6 +307,12 @@ export class Connection {
       return new TarboxError(
         `database at ${where}: its certificate is not trusted: ${message}`,
         "set sslrootcert to the authority's file, or another sslmode",
+      );
+    }
+    if (!this.#proven && /does not support SSL/.test(message)) {
+      return new TarboxError(
+        `database at ${where}: the server does not offer TLS`,
+        "switch it on there (ssl = on), or set sslmode to prefer or disable",
       );
     }
     this.#discard(session);
@@ -406,17 +421,29 @@ function hintOf(code: string): string | undefined {
   return undefined;
 }
 
+async function readAuthorities(path: string): Promise<string> {
+  try {
+    return await Deno.readTextFile(path);
+  } catch (error) {
+    throw new TarboxError(
+      `sslrootcert ${path}: ${(error as Error).message}`,
+      "set sslrootcert to the PEM file of the authority",
+    );
+  }
+}
+
 async function tls({ tls, caFile, host }: DatabaseOptions) {
   const mode = tls ?? (host.startsWith("/") ? "disable" : "prefer");
   if (mode === "disable") return SSLMode.Disable as const;
-  const ca = caFile === undefined ? undefined : await Deno.readTextFile(caFile);
+  const ca = caFile === undefined ? undefined : await readAuthorities(caFile);
   const verify = mode === "verify-ca" || mode === "verify-full";
   return {
     mode: mode === "prefer" ? SSLMode.Prefer as const : SSLMode.Require as const,
     options: {
       ca,
       host,
-      servername: host,
+      // An address has no name to ask a server for (RFC 6066, section 3).
+      ...(isIP(host) === 0 ? { servername: host } : {}),
       rejectUnauthorized: verify,
       ...(mode === "verify-ca" ? { checkServerIdentity: () => undefined } : {}),
     },

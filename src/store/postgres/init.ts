@@ -1,4 +1,4 @@
-import { DatabaseError } from "ts-postgres";
+import { DatabaseError } from "./client.ts";
 import { TarboxError } from "../../base/errors.ts";
 import { UnavailableError } from "../errors.ts";
 import { Connection, pause, type Statement } from "./connection.ts";
@@ -22,7 +22,11 @@ const STARTING_LIMIT_MS = 10_000;
  */
 export async function initDatabase(
   options: DatabaseOptions,
-  { createDatabase }: { readonly createDatabase: boolean },
+  { createDatabase, migrations = MIGRATIONS }: {
+    readonly createDatabase: boolean;
+    /** The steps of the schema; all of them, but for tests. */
+    readonly migrations?: readonly string[];
+  },
 ): Promise<void> {
   if (createDatabase) await ensureDatabase(options);
   const connection = new Connection(options);
@@ -34,9 +38,9 @@ export async function initDatabase(
         "version integer primary key, applied_at timestamptz not null default now())",
     );
     const version = await schemaVersion(connection);
-    if (version > MIGRATIONS.length) throw newer(version);
-    for (let step = version; step < MIGRATIONS.length; step++) {
-      await migrate(connection, step);
+    if (version > migrations.length) throw newer(version);
+    for (let step = version; step < migrations.length; step++) {
+      await migrate(connection, migrations[step]!, step);
     }
     await connection.query("insert into tenants (name) values ('default') on conflict do nothing");
   } finally {
@@ -45,8 +49,8 @@ export async function initDatabase(
 }
 
 /** One step, whole or not at all. */
-async function migrate(connection: Connection, step: number): Promise<void> {
-  const statements = splitStatements(MIGRATIONS[step]!).map((text): Statement => [text, []]);
+async function migrate(connection: Connection, sql: string, step: number): Promise<void> {
+  const statements = splitStatements(sql).map((text): Statement => [text, []]);
   statements.push(["insert into schema_migrations (version) values ($1)", [step + 1]]);
   await named(connection, statements, "migration");
 }

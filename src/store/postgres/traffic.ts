@@ -1,4 +1,4 @@
-import type { Client } from "ts-postgres";
+import type { Client } from "./client.ts";
 
 /** What this process and its PostgreSQL told each other. */
 export interface Traffic {
