@@ -39,6 +39,8 @@ export interface SessionOptions {
    * told to the kernel (`forgetAllEntries`, or `invalidateEntry` for each).
    */
   readonly negativeSeconds?: number;
+  /** Asked before each run of an operation; what it must wait for first, or null. */
+  readonly before?: (operation: Operation, inode: number, context: Context) => Wait | null;
   /** An operation broke an invariant; its caller got EIO. The owner stops the mount. */
   readonly onBroken: (error: unknown) => void;
   /** Requests that arrived are counted here, by opcode; what is past its end is not. */
@@ -186,6 +188,8 @@ export class Session {
       const cursor = new RequestCursor(request.bytes);
       const run = operation.prepare(cursor, this.#control);
       if (cursor.truncated) throw new FsError(EINVAL, "truncated request");
+      const wait = this.#options.before?.(operation, header.inode, call.context) ?? null;
+      if (wait !== null) throw new Suspension(wait);
       const body = run(call);
       if (body !== null) this.#answer(request, 0, body);
     } catch (thrown) {

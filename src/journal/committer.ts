@@ -8,6 +8,14 @@ import type { SequencedBatch } from "./port.ts";
 const FIRST_RETRY_MS = 50;
 const LONGEST_RETRY_MS = 2000;
 
+/** Under which lease, and to which head, batches are committed for the time being. */
+export interface Term {
+  readonly epoch: number;
+  readonly head: Point;
+  /** Other mounts are told which keys changed. */
+  readonly publish: boolean;
+}
+
 /** How a {@link Committer} waits, and whom it tells. */
 export interface CommitterOptions {
   /** How long a batch may wait for a store that is away, from the first try that failed. */
@@ -31,26 +39,26 @@ export interface CommitterOptions {
 export class Committer {
   readonly #store: Pick<Catalog, "commit">;
   readonly #workspace: number;
-  readonly #epoch: number;
-  readonly #head: () => Point;
+  readonly #term: () => Term;
+  /** The epoch of the last commit, and how many were made under it. */
+  #epoch: number | null = null;
+  #commits = 0;
   readonly #options: CommitterOptions;
   readonly #queue: SequencedBatch[] = [];
   #running: Promise<void> = Promise.resolve();
   #busy = false;
   #error: Error | null = null;
 
-  /** @param head the head as it is when a batch is sent; `retryTimeoutMs` defaults to 60 s */
+  /** @param term asked for each batch when its turn comes; `retryTimeoutMs` defaults to 60 s */
   constructor(
     store: Pick<Catalog, "commit">,
     workspace: number,
-    epoch: number,
-    head: () => Point,
+    term: () => Term,
     options: Partial<CommitterOptions> = {},
   ) {
     this.#store = store;
     this.#workspace = workspace;
-    this.#epoch = epoch;
-    this.#head = head;
+    this.#term = term;
     this.#options = {
       retryTimeoutMs: 60_000,
       onCommitted: () => {},
@@ -105,7 +113,11 @@ export class Committer {
     this.#busy = false;
   }
 
-  async #commit({ sequence, batch }: SequencedBatch): Promise<void> {
+  async #commit({ batch }: SequencedBatch): Promise<void> {
+    const { epoch, head, publish } = this.#term();
+    if (epoch !== this.#epoch) this.#commits = 0;
+    this.#epoch = epoch;
+    const sequence = this.#commits + 1;
     let delay = FIRST_RETRY_MS;
     let deadline: number | null = null;
     for (;;) {
@@ -114,8 +126,9 @@ export class Committer {
         const left = deadline === null ? this.#options.retryTimeoutMs : deadline - started;
         await this.#within(
           left,
-          this.#store.commit(this.#workspace, this.#epoch, this.#head(), sequence, batch),
+          this.#store.commit(this.#workspace, epoch, head, sequence, batch, publish),
         );
+        this.#commits = sequence;
         return;
       } catch (error) {
         if (!(error instanceof UnavailableError)) throw error;

@@ -111,7 +111,7 @@ async function setUp(
   const committed: number[] = [];
   const failed: Error[] = [];
   let waits = 0;
-  const committer = new Committer(line, id, epoch, () => head, {
+  const committer = new Committer(line, id, () => ({ epoch, head, publish: false }), {
     now: () => clock.now,
     after: (ms, callback) => clock.after(ms, callback),
     onCommitted: (sequence) => committed.push(sequence),

@@ -2,7 +2,7 @@ import type { Batch } from "../store/rows.ts";
 
 /** A batch on its way to the store, and its place in the order. */
 export interface SequencedBatch {
-  /** 1, 2, 3… within one lease epoch. */
+  /** 1, 2, 3… of this mount. */
   readonly sequence: number;
   readonly batch: Batch;
 }

@@ -4,8 +4,9 @@ import { detachMount, mountFuse } from "../fuse/mount.ts";
 import { resolve } from "../layer/references.ts";
 import type { Chain, WorkspaceRow } from "../store/rows.ts";
 import type { Store } from "../store/store.ts";
+import type { Counters } from "../vfs/tree.ts";
 import { Holding } from "./holding.ts";
-import { deadEpoch, selfHolder, STALE_SECONDS } from "./lease.ts";
+import { Leasing } from "./leasing.ts";
 import { removeRecord, type Trouble, writeRecord } from "./record.ts";
 import { RequestThread } from "./request_thread.ts";
 import type { MountSpec } from "./spec.ts";
@@ -13,9 +14,10 @@ import type { MountSpec } from "./spec.ts";
 /** What is mounted: a state of the tree, and the lease when it may be written. */
 interface Mounted {
   readonly workspace: WorkspaceRow;
-  readonly epoch: number | null;
+  /** Null: a sealed state is shown, which never changes. */
+  readonly leasing: Leasing | null;
   readonly chain: Chain;
-  readonly counters: { readonly nextInode: number; readonly nextCookie: number };
+  readonly counters: Counters;
 }
 
 /**
@@ -74,7 +76,7 @@ async function serve(
   serving: (trouble: Trouble | null) => Promise<void>,
 ): Promise<void> {
   const mounted = await open(spec, store);
-  const { workspace, epoch } = mounted;
+  const { workspace, leasing } = mounted;
   const { filesystem, layer } = settings.config;
   try {
     const device = await mountFuse(spec.directory, {
@@ -85,8 +87,9 @@ async function serve(
     const thread = new RequestThread({
       device,
       ...mounted.counters,
-      readOnly: epoch === null,
-      controlDirectory: epoch !== null,
+      shared: leasing?.shared ?? false,
+      readOnly: spec.readOnly,
+      controlDirectory: leasing !== null,
       noatime: spec.noatime,
       uid: Deno.uid() ?? 0,
       gid: Deno.gid() ?? 0,
@@ -98,7 +101,7 @@ async function serve(
     });
     let served = false;
     let trouble: Trouble | null = null;
-    const holding = new Holding(store, thread, workspace, epoch, mounted.chain, device, {
+    const holding = new Holding(store, thread, workspace, leasing, mounted.chain, device, {
       directory: spec.directory,
       checkpointSeconds: layer.autoCheckpoint ? layer.checkpointInterval : null,
       retryTimeoutMs: filesystem.retryTimeout * 1000,
@@ -125,13 +128,13 @@ async function serve(
       await holding.stop();
       thread.terminate();
     }
-  } finally {
-    // A lease that cannot be given back goes stale by itself.
-    if (epoch !== null) await store.detach(workspace.id, epoch).catch(console.error);
+  } catch (error) {
+    await leasing?.stop().catch(console.error);
+    throw error;
   }
 }
 
-/** Takes the lease of the head, or looks up the layer to show read-only. */
+/** Joins the mounts of the head, or looks up the layer to show. */
 async function open(spec: MountSpec, store: Store): Promise<Mounted> {
   const found = await store.workspace(spec.workspace);
   if (found === null) {
@@ -140,25 +143,20 @@ async function open(spec: MountSpec, store: Store): Promise<Mounted> {
       `\`tarbox --workspace ${spec.workspace} init\` creates it`,
     );
   }
-  if (spec.readOnly) {
-    const { point } = await resolve(store, spec.workspace, spec.at ?? "head");
+  if (spec.at !== null) {
+    const { point } = await resolve(store, spec.workspace, spec.at);
     return {
       workspace: found,
-      epoch: null,
+      leasing: null,
       chain: await store.chain(point),
       counters: await store.counters(point.lineage),
     };
   }
-  const lease = await store.attach(
-    found.id,
-    selfHolder(spec.directory),
-    STALE_SECONDS,
-    deadEpoch(found.lease),
-  );
+  const leasing = await Leasing.join(store, found.id, spec.directory);
   const workspace = (await store.workspace(spec.workspace))!;
   return {
     workspace,
-    epoch: lease.epoch,
+    leasing,
     chain: await store.chain(workspace.head),
     counters: await store.counters(workspace.head.lineage),
   };

@@ -1,16 +1,16 @@
 import { EINVAL, EIO } from "../base/errno.ts";
 import { InvariantError, TarboxError } from "../base/errors.ts";
 import { invalidateEntry, invalidateInode } from "../fuse/notify.ts";
-import { Committer } from "../journal/committer.ts";
+import { Committer, type Term } from "../journal/committer.ts";
 import { ChainCache } from "../layer/chains.ts";
 import { layerCommands, runLayerCommand } from "../layer/commands.ts";
 import { keepShallow } from "../layer/shallow.ts";
 import { FencedError, UnavailableError } from "../store/errors.ts";
 import { answerLoad, type Load } from "../store/loads.ts";
-import type { Chain, Point, WorkspaceRow } from "../store/rows.ts";
+import { type Chain, type Point, samePoint, type WorkspaceRow } from "../store/rows.ts";
 import type { Reply, Request, Store } from "../store/store.ts";
 import { Control } from "./control.ts";
-import { HEARTBEAT_MS } from "./lease.ts";
+import type { Leasing } from "./leasing.ts";
 import type { Trouble } from "./record.ts";
 import type { Forget, KnownInode, Rebase } from "../vfs/rebase.ts";
 import type { ToMain } from "./messages.ts";
@@ -36,14 +36,14 @@ export interface HoldingOptions {
 export class Holding {
   readonly #store: Store;
   readonly #thread: RequestThread;
-  readonly #epoch: number | null;
+  /** Null: the mount shows one sealed state and never changes. */
+  readonly #leasing: Leasing | null;
   readonly #device: number;
   readonly #options: HoldingOptions;
   #trouble: Trouble | null = null;
   #workspace: WorkspaceRow;
   #chain: Chain;
   #committer: Committer | null = null;
-  #heartbeat: ReturnType<typeof setInterval> | undefined;
   #checkpoints: ReturnType<typeof setInterval> | undefined;
   #unserve: (() => Promise<void>) | null = null;
   #nextId = 1;
@@ -51,6 +51,7 @@ export class Holding {
   readonly #flushes = new Map<number, (error: string | null) => void>();
   #inspected: ((known: readonly KnownInode[]) => void) | null = null;
   #rebased: ((forget: Forget) => void) | null = null;
+  #shared: ((told: Extract<ToMain, { type: "shared" }>) => void) | null = null;
   /** Commands run one after the other: each pauses the tree. */
   #commands: Promise<unknown> = Promise.resolve();
   readonly #controls: Control;
@@ -62,7 +63,7 @@ export class Holding {
     store: Store,
     thread: RequestThread,
     workspace: WorkspaceRow,
-    epoch: number | null,
+    leasing: Leasing | null,
     chain: Chain,
     device: number,
     options: HoldingOptions,
@@ -70,7 +71,7 @@ export class Holding {
     this.#store = store;
     this.#thread = thread;
     this.#workspace = workspace;
-    this.#epoch = epoch;
+    this.#leasing = leasing;
     this.#chain = chain;
     this.#device = device;
     this.#options = options;
@@ -89,9 +90,9 @@ export class Holding {
 
   /** Returns once the kernel's requests are answered. */
   async start(): Promise<void> {
-    const epoch = this.#epoch;
-    if (epoch !== null) {
-      this.#committer = new Committer(this.#store, this.#workspace.id, epoch, () => this.#head(), {
+    const leasing = this.#leasing;
+    if (leasing !== null) {
+      this.#committer = new Committer(this.#store, this.#workspace.id, () => this.#term(), {
         retryTimeoutMs: this.#options.retryTimeoutMs,
         onCommitted: (sequence) => {
           this.#answered();
@@ -100,14 +101,20 @@ export class Holding {
         onWaiting: (error) => this.#waiting(error),
         onFailed: (error) => this.#failed(error),
       });
-      this.#heartbeat = setInterval(() => void this.#beat(epoch), HEARTBEAT_MS);
+      await leasing.start({
+        send: (message) => this.#thread.send(message),
+        headIs: (workspace) => this.#headIs(workspace),
+        wantsShare: () => void this.#execute("share", {}).catch(console.error),
+        beat: (error) => this.#beat(error),
+        retryTimeoutMs: this.#options.retryTimeoutMs,
+      });
       const { checkpointSeconds } = this.#options;
       if (checkpointSeconds !== null) {
         this.#checkpoints = setInterval(() => void this.#checkpoint(), checkpointSeconds * 1000);
       }
       this.#unserve = await this.#store.serve(
         this.#workspace.id,
-        epoch,
+        null,
         (request) => this.#serve(request),
       );
     }
@@ -120,11 +127,12 @@ export class Holding {
     await this.#ended.promise;
   }
 
-  /** Stops the heartbeat and the service of requests. */
+  /** Stops the service of requests, and gives the lease back. */
   async stop(): Promise<void> {
-    clearInterval(this.#heartbeat);
     clearInterval(this.#checkpoints);
     await this.#unserve?.();
+    // A lease that cannot be given back goes stale by itself.
+    await this.#leasing?.stop().catch(console.error);
   }
 
   /** Seals what changed since the last layer; nothing happens when nothing did. */
@@ -140,15 +148,38 @@ export class Holding {
     return this.#chain[0]!;
   }
 
-  async #beat(epoch: number): Promise<void> {
-    try {
-      await this.#store.heartbeat(this.#workspace.id, epoch);
-      this.#answered();
-    } catch (error) {
-      if (error instanceof FencedError) this.#failed(error);
-      else if (error instanceof UnavailableError) this.#waiting(error);
-      else console.error(error);
-    }
+  /** Under which lease, and to which head, batches are committed now. */
+  #term(): Term {
+    const { epoch, shared } = this.#leasing!;
+    if (epoch === null) throw new FencedError(this.#workspace.name);
+    return { epoch, head: this.#head(), publish: shared };
+  }
+
+  /** Follows the head when others moved it. @returns what the tree must learn of another lineage */
+  async #headIs(workspace: WorkspaceRow): Promise<Rebase | null> {
+    const before = this.#chain;
+    this.#workspace = workspace;
+    if (samePoint(before[0]!, workspace.head)) return null;
+    this.#chain = await this.#store.chain(workspace.head);
+    if (before[0]!.lineage === workspace.head.lineage) return null;
+    return await this.#rebaseFrom(before);
+  }
+
+  #rebaseFrom(before: Chain): Promise<Rebase | null> {
+    return rebaseBetween(this.#store, before, this.#chain, (inodes) => {
+      const inspected = Promise.withResolvers<readonly KnownInode[]>();
+      this.#inspected = inspected.resolve;
+      this.#thread.send({ type: "inspect", inodes });
+      return inspected.promise;
+    });
+  }
+
+  /** A heartbeat was answered, or why not. */
+  #beat(error: Error | null): void {
+    if (error === null) this.#answered();
+    else if (error instanceof FencedError) this.#failed(error);
+    else if (error instanceof UnavailableError) this.#waiting(error);
+    else console.error(error);
   }
 
   /** The database is away, and is tried again. */
@@ -166,7 +197,6 @@ export class Holding {
 
   /** Nothing will be committed any more. */
   #failed(error: Error): void {
-    clearInterval(this.#heartbeat);
     if (this.#trouble !== null && this.#trouble.kind !== "waiting") return;
     this.#tell(error instanceof FencedError ? "lost lease" : "failed", error.message);
     this.#thread.send({ type: "commit-failed", message: error.message });
@@ -196,6 +226,14 @@ export class Holding {
         this.#inspected?.(message.known);
         this.#inspected = null;
         return;
+      case "ask":
+        return this.#leasing!.ask(message.question, message.write);
+      case "over":
+        return void this.#leasing!.over(message.locks);
+      case "locks":
+        return void this.#leasing!.putLocks(message.locks);
+      case "shared":
+        return this.#shared!(message);
       case "rebased":
         this.#rebased?.(message.forget);
         this.#rebased = null;
@@ -275,28 +313,33 @@ export class Holding {
   }
 
   async #executeNow(command: string, argument: unknown): Promise<unknown> {
-    if (command === "flush") return await this.#flush(false);
-    if (!Object.hasOwn(layerCommands, command)) {
+    const leasing = this.#leasing!;
+    if (command === "share") return await this.#share(leasing);
+    if (command !== "flush" && !Object.hasOwn(layerCommands, command)) {
       throw new TarboxError(
         `a mount holds workspace ${this.#workspace.name}, and cannot do ${command} while mounted`,
         "unmount it first",
       );
     }
+    const epoch = await leasing.pin();
+    try {
+      if (command === "flush") return await this.#flush(false);
+      return await this.#onLayers(epoch, command, argument);
+    } finally {
+      leasing.unpin();
+    }
+  }
+
+  async #onLayers(epoch: number, command: string, argument: unknown): Promise<unknown> {
     await this.#flush(true);
     let rebase: Rebase | null = null;
     try {
-      const { workspace, epoch } = { workspace: this.#workspace, epoch: this.#epoch };
+      const workspace = this.#workspace;
       const result = await runLayerCommand(this.#store, workspace, epoch, command, argument);
-      this.#workspace = (await this.#store.workspace(this.#workspace.name))!;
-      const { head } = this.#workspace;
+      this.#workspace = (await this.#store.workspace(workspace.name))!;
       const before = this.#chain;
-      this.#chain = await this.#store.chain(head);
-      rebase = await rebaseBetween(this.#store, before, this.#chain, (inodes) => {
-        const inspected = Promise.withResolvers<readonly KnownInode[]>();
-        this.#inspected = inspected.resolve;
-        this.#thread.send({ type: "inspect", inodes });
-        return inspected.promise;
-      });
+      this.#chain = await this.#store.chain(this.#workspace.head);
+      rebase = await this.#rebaseFrom(before);
       return result;
     } finally {
       const rebased = rebase === null ? null : Promise.withResolvers<Forget>();
@@ -314,6 +357,30 @@ export class Holding {
     } catch (error) {
       console.error("the chain of layers could not be summed up:", error);
     }
+  }
+
+  /**
+   * Another mount is there: everything is committed, the lease is given back, and the kernel keeps
+   * nothing any more. Returns when it has forgotten what it kept.
+   */
+  async #share(leasing: Leasing): Promise<null> {
+    if (leasing.shared) return null;
+    await this.#flush(true);
+    let forget: Forget | null = null;
+    try {
+      await leasing.share(async () => {
+        const told = Promise.withResolvers<Extract<ToMain, { type: "shared" }>>();
+        this.#shared = told.resolve;
+        this.#thread.send({ type: "share" });
+        const { locks, ...rest } = await told.promise;
+        forget = rest.forget;
+        return locks;
+      });
+    } finally {
+      this.#thread.send({ type: "resume", rebase: null });
+    }
+    if (forget !== null) await this.#invalidate(forget);
+    return null;
   }
 
   /** Has the kernel forget what it cached of the tree before the switch. */

@@ -3,7 +3,7 @@ import { machineId, processAlive, processStarted } from "../base/process.ts";
 import type { Holder, Lease } from "../store/rows.ts";
 
 /** Milliseconds between heartbeats of a lease. */
-export const HEARTBEAT_MS = 4_000;
+export const HEARTBEAT_MS = 2_000;
 
 /** Seconds without a heartbeat after which another mount may take the workspace over. */
 export const STALE_SECONDS = 15;
@@ -20,7 +20,7 @@ export function selfHolder(mountPoint: string | null): Holder {
 }
 
 /** Whether the holder is known to live no more: a process of this very system that is gone. */
-export function holderIsDead({ holder }: Lease): boolean {
+export function holderIsDead({ holder }: Pick<Lease, "holder">): boolean {
   if (holder.machine === undefined || holder.machine === "") return false;
   if (holder.machine !== machineId()) return false;
   if (!processAlive(holder.pid)) return true;

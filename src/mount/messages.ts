@@ -1,7 +1,27 @@
 import type { SequencedBatch } from "../journal/port.ts";
+import type { ChangedKeys } from "../store/rows.ts";
+import type { ForeignLock } from "../vfs/locks.ts";
+import type { Counters } from "../vfs/tree.ts";
 import type { Load, Loaded } from "../store/loads.ts";
 import type { Point } from "../store/rows.ts";
 import type { Forget, KnownInode, Rebase } from "../vfs/rebase.ts";
+
+/** All locks of some inodes. */
+export interface LockChanges {
+  readonly inodes: readonly number[];
+  readonly locks: readonly ForeignLock[];
+}
+
+/** What is to be known of the shared state before operations run on it. */
+export interface Catching {
+  /** The head stands on another lineage. */
+  readonly rebase: Rebase | null;
+  /** Keys that other mounts changed; null: not known, anything may have. */
+  readonly changed: ChangedKeys | null;
+  readonly counters: Counters;
+  /** Locks of other mounts; null: as before. */
+  readonly locks: readonly ForeignLock[] | null;
+}
 
 /** From the request thread to the main thread. */
 export type ToMain =
@@ -24,6 +44,14 @@ export type ToMain =
   | { readonly type: "flushed"; readonly id: number; readonly error: string | null }
   | { readonly type: "inspected"; readonly known: readonly KnownInode[] }
   | { readonly type: "rebased"; readonly forget: Forget }
+  /** Operations wait for a turn (`write`), or for a look at the shared state. */
+  | { readonly type: "ask"; readonly question: number; readonly write: boolean }
+  /** The turn is over; these are all locks of the inodes on which some changed in it. */
+  | { readonly type: "over"; readonly locks: LockChanges }
+  /** Locks were given up out of a turn. */
+  | { readonly type: "locks"; readonly locks: LockChanges }
+  /** What the kernel may have cached when the mount went to shared mode. */
+  | { readonly type: "shared"; readonly forget: Forget; readonly locks: LockChanges }
   /** The mount is gone and everything is committed, unless `error` says what is lost. */
   | { readonly type: "ended"; readonly error: string | null }
   /** An invariant is broken: nothing may be trusted, the mount stops. */
@@ -41,6 +69,15 @@ export type ToWorker =
     readonly answer: { readonly result: string } | { readonly errno: number };
   }
   | { readonly type: "flush"; readonly id: number }
+  /** This mount has its turn; `alone`: for good, no other is there. */
+  | { readonly type: "begin"; readonly catching: Catching; readonly alone: boolean }
+  /** The shared state was looked at for all questions up to this one. */
+  | { readonly type: "seen"; readonly question: number; readonly catching: Catching }
+  | { readonly type: "turn-failed"; readonly question: number; readonly errno: number }
+  /** Another mount wants its turn. */
+  | { readonly type: "end" }
+  /** While paused and flushed: several mounts share the workspace from now on. */
+  | { readonly type: "share" }
   /** Flush, and answer no request until `resume`: the tree stands still in between. */
   | { readonly type: "pause"; readonly id: number }
   /** While paused: which of these inodes does the kernel know? Answered by `inspected`. */
@@ -53,6 +90,8 @@ export type ToWorker =
 
 /** What the request thread starts with. */
 export interface WorkerStart {
+  /** Other mounts are there: see spec/coherence.md. */
+  readonly shared: boolean;
   readonly device: number;
   readonly wakeDescriptor: number;
   /** Of {@link newCounts}. */

@@ -13,7 +13,15 @@ import { FrontFileSystem } from "../vfs/front.ts";
 import type { Context } from "../vfs/operations.ts";
 import type { Wait } from "../vfs/suspension.ts";
 import { RequestCounts } from "./counts.ts";
-import { type ToMain, type ToWorker, unwrap, type WorkerStart, wrap } from "./messages.ts";
+import {
+  type Catching,
+  type ToMain,
+  type ToWorker,
+  unwrap,
+  type WorkerStart,
+  wrap,
+} from "./messages.ts";
+import { Turns } from "./turns.ts";
 
 /** An operation that waits for the main thread. */
 interface Parked {
@@ -60,6 +68,7 @@ class Requests implements Waiter {
   /** What arrived for operations while paused. */
   #held: ToWorker[] = [];
   #rebases = 0;
+  readonly #turns: Turns;
   #broken: string | null = null;
 
   constructor(start: WorkerStart, port: MessagePort) {
@@ -93,8 +102,17 @@ class Requests implements Waiter {
     );
     this.#fileSystem.head.useJournal(this.#journal);
     this.#fileSystem.onUnlock = (inode) => this.unlocked(inode);
+    this.#fileSystem.head.shared = start.shared;
+    this.#turns = new Turns(start.shared, {
+      ask: (question, write) => this.#send({ type: "ask", question, write }),
+      barrier: () => this.#journal.barrier(),
+      reached: (sequence) => this.#journal.failure !== null || this.#journal.reached(sequence),
+      mayChange: (may) => this.#fileSystem.head.mayChange = may,
+      over: () => this.#send({ type: "over", locks: this.#fileSystem.head.takeLockChanges() }),
+    });
     this.#session = new Session(this.#device, this.#fileSystem, this, {
       counts: this.#counts.requests,
+      before: ({ name }, inode, context) => this.#turns.before(name, inode, context),
       onBroken: (error: unknown) => {
         this.#broken = error instanceof Error ? error.stack ?? error.message : String(error);
       },
@@ -105,10 +123,7 @@ class Requests implements Waiter {
     this.#send({ type: "serving" });
     serveLoop(this.#device, this.#session, {
       wakeDescriptor: this.#wake.descriptor,
-      timeout: () => {
-        this.#counts.publish();
-        return this.#journal.tick(performance.now());
-      },
+      timeout: () => this.#tick(),
       onWake: () => this.#drain(),
       stop: () => this.#broken !== null,
     });
@@ -122,6 +137,33 @@ class Requests implements Waiter {
     const sequence = this.#journal.barrier();
     while (!this.#journal.reached(sequence) && this.#journal.failure === null) this.#sleep();
     this.#send({ type: "ended", error: this.#journal.failure?.message ?? null });
+  }
+
+  /** Does what is due by time. @returns milliseconds until the next is */
+  #tick(): number | null {
+    const now = performance.now();
+    if (this.#turns.idle) this.#tellLocks();
+    const [journal, turns] = [this.#journal.tick(now), this.#turns.tick(now)];
+    if (journal === null || turns === null) return journal ?? turns;
+    return Math.min(journal, turns);
+  }
+
+  /** A file that is closed out of a turn gives its locks up. */
+  #tellLocks(): void {
+    const locks = this.#fileSystem.head.takeLockChanges();
+    if (locks.inodes.length > 0) this.#send({ type: "locks", locks });
+  }
+
+  #catchUp({ rebase, changed, counters, locks }: Catching): void {
+    const { head } = this.#fileSystem;
+    if (rebase !== null) {
+      this.#rebases++;
+      head.tree.rebase(rebase);
+    }
+    if (changed === null) head.tree.forgetAll();
+    else head.tree.invalidate(changed);
+    head.tree.counters = counters;
+    if (locks !== null) head.foreignLocks = locks;
   }
 
   /** Waits for the main thread, without answering the kernel. */
@@ -141,6 +183,7 @@ class Requests implements Waiter {
         const id = this.#nextId++;
         const { load, point = null } = wait;
         this.#fileSystem.asking(point, load);
+        this.#turns.loading(context, 1);
         this.#parked.set(id, { context, resume, load, point, rebases: this.#rebases });
         return this.#send({ type: "load", id, load, point });
       }
@@ -159,6 +202,8 @@ class Requests implements Waiter {
       case "lock":
         this.#locks.push({ inode: wait.inode, resume });
         return;
+      case "turn":
+        return this.#turns.wait(context, wait.write, resume);
     }
   }
 
@@ -199,6 +244,30 @@ class Requests implements Waiter {
       case "commit-failed":
         this.#journal.failed(new FsError(EIO, message.message));
         return this.#wakeCommitted();
+      case "begin":
+        if (this.#paused) return void this.#held.push(message);
+        this.#catchUp(message.catching);
+        if (message.alone) {
+          this.#fileSystem.head.shared = false;
+          this.#turns.unshare();
+        }
+        return this.#turns.begin(performance.now());
+      case "seen":
+        if (this.#paused) return void this.#held.push(message);
+        this.#catchUp(message.catching);
+        return this.#turns.seen(message.question);
+      case "turn-failed":
+        return this.#turns.failed(message.question, message.errno);
+      case "end":
+        this.#turns.end(performance.now());
+        return void this.#tick();
+      case "share": {
+        const forget = this.#fileSystem.head.tree.cached;
+        this.#fileSystem.head.shared = true;
+        this.#turns.share();
+        const locks = this.#fileSystem.head.takeLockChanges();
+        return this.#send({ type: "shared", forget, locks });
+      }
       case "flush":
       case "pause":
         if (message.type === "pause") this.#paused = true;
@@ -228,6 +297,7 @@ class Requests implements Waiter {
   #answer(message: Extract<ToWorker, { type: "loaded" | "load-failed" | "answer" }>): void {
     const { context, resume, load, point, rebases } = this.#parked.get(message.id)!;
     this.#parked.delete(message.id);
+    if (load !== null) this.#turns.loading(context, -1);
     if (message.type === "answer") {
       context.answer = message.answer;
     } else if (message.type === "load-failed") {
@@ -255,5 +325,6 @@ class Requests implements Waiter {
     this.#pressed = [];
     for (const { resume } of commits) resume();
     for (const resume of pressed) resume();
+    this.#turns.tick(performance.now());
   }
 }

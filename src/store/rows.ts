@@ -21,6 +21,11 @@ export interface Point {
   readonly ordinal: number;
 }
 
+/** Whether two points are the same state. */
+export function samePoint(a: Point, b: Point): boolean {
+  return a.lineage === b.lineage && a.ordinal === b.ordinal;
+}
+
 /** Where a read looks, nearest lineage first, then the points that each stands on. Never empty. */
 export type Chain = readonly Point[];
 

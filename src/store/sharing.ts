@@ -97,11 +97,15 @@ export interface Sharing {
     locks: readonly LockRow[],
   ): Promise<void>;
   /**
-   * Calls back when something happened that other mounts may wait for: the lease is wanted or free,
-   * a lock was given up, a mount came or went. Notifications may be lost; they only make it quick.
+   * Calls back when something happened that other mounts may wait for: the lease is wanted (with the
+   * id of the mount that wants it) or free, a lock was given up, a mount came or went (with null).
+   * Notifications may be lost; they only make it quick.
    * @returns ends this
    */
-  watch(workspace: number, onEvent: () => void): Promise<() => Promise<void>>;
+  watch(
+    workspace: number,
+    onEvent: (wantedBy: number | null) => void,
+  ): Promise<() => Promise<void>>;
 }
 
 /** The keys that a batch touches: what others who know the state before it must ask again. */

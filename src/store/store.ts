@@ -206,10 +206,14 @@ export interface Requests {
     argument: unknown,
     timeoutSeconds: number,
   ): Promise<unknown>;
-  /** Calls `handle` for every request to this workspace until the returned function is called. */
+  /**
+   * Calls `handle` for every request to this workspace until the returned function is called.
+   * @param epoch of the lease whose holder serves; null: one of the workspace's mounts, whoever has
+   * the lease. Of several that serve, one carries a request out
+   */
   serve(
     workspace: number,
-    epoch: number,
+    epoch: number | null,
     handle: (request: Request) => Promise<Reply>,
   ): Promise<() => Promise<void>>;
 }

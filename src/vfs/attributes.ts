@@ -33,8 +33,8 @@ function mayChangeByItself(mode: number): boolean {
   return isRegular(mode) && (mode & (S_ISUID | S_ISGID)) !== 0;
 }
 
-/** `struct stat` of an inode. */
-export function attributesOf({ row }: Node): Attributes {
+/** `struct stat` of an inode. @param validSeconds how long the kernel may keep it */
+export function attributesOf({ row }: Node, validSeconds = VALID_SECONDS): Attributes {
   return {
     inode: row.inode,
     mode: row.mode,
@@ -48,7 +48,7 @@ export function attributesOf({ row }: Node): Attributes {
     mtime: row.mtime,
     ctime: row.ctime,
     btime: row.btime,
-    validSeconds: mayChangeByItself(row.mode) ? 0 : VALID_SECONDS,
+    validSeconds: mayChangeByItself(row.mode) ? 0 : validSeconds,
   };
 }
 

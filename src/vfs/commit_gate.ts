@@ -7,6 +7,8 @@ import { Suspension } from "./suspension.ts";
 /** The journal as operations meet it: what it cannot grant yet becomes a suspension. */
 export class CommitGate {
   readonly #journal: Journal;
+  /** Whether changes are possible: not while another of several mounts may have its turn. */
+  mayChange = true;
 
   constructor(journal: Journal) {
     this.#journal = journal;
@@ -14,11 +16,17 @@ export class CommitGate {
 
   /**
    * Asked before an operation changes anything; `bytes` of file data become dirty.
-   * @throws {Suspension} while too much waits for the store.
+   * @throws {Suspension} while too much waits for the store, or it is not this mount's turn.
    * @throws {FsError} EIO once commits have failed.
    */
   admit(bytes: number): void {
+    this.demandTurn();
     if (!this.#journal.admit(bytes)) throw new Suspension({ kind: "pressure" });
+  }
+
+  /** Asked before a lock changes. @throws {Suspension} while it is not this mount's turn */
+  demandTurn(): void {
+    if (!this.mayChange) throw new Suspension({ kind: "turn", write: true });
   }
 
   /** Something became dirty. */

@@ -8,9 +8,21 @@ interface HeldLock extends LockRange {
   readonly owner: bigint;
 }
 
+/** A lock with what it is on, as mounts tell each other. */
+export interface ForeignLock extends HeldLock {
+  readonly inode: number;
+  readonly flock: boolean;
+}
+
 /** Locks of one kind on all inodes of a mount. */
 export class LockTable {
   readonly #locks = new Map<number, HeldLock[]>();
+  /** What processes of other mounts have; the owner's name means nothing here. */
+  #foreign: readonly ForeignLock[] = [];
+  /** INVARIANT: while no other mount is told of locks, these have some. */
+  readonly #changed = new Set<number>();
+  /** Other mounts are told of locks: also that an inode has none any more. */
+  shared = false;
   /** Whom an owner waits for, to find circles. */
   readonly #waits = new Map<bigint, bigint>();
   readonly #detect: boolean;
@@ -22,12 +34,32 @@ export class LockTable {
     this.#released = released;
   }
 
+  /** Replaces what other mounts have; those who wait ask again. */
+  set foreign(locks: readonly ForeignLock[]) {
+    const before = this.#foreign;
+    this.#foreign = locks;
+    for (const inode of new Set(before.map((lock) => lock.inode))) this.#released(inode);
+  }
+
+  /** The locks of an inode that processes of this mount have. */
+  of(inode: number): readonly HeldLock[] {
+    return this.#locks.get(inode) ?? [];
+  }
+
+  /** Inodes whose locks changed since the last call. */
+  takeChanged(): number[] {
+    const changed = [...this.#changed];
+    this.#changed.clear();
+    return changed;
+  }
+
   /** The first lock that stands in the way, or null. */
   conflict(inode: number, owner: bigint, range: LockRange): HeldLock | null {
-    return (this.#locks.get(inode) ?? []).find((held) =>
-      held.owner !== owner && held.start <= range.end && range.start <= held.end &&
-      (held.type === "write" || range.type === "write")
-    ) ?? null;
+    const bars = (held: HeldLock) =>
+      held.start <= range.end && range.start <= held.end &&
+      (held.type === "write" || range.type === "write");
+    return this.of(inode).find((held) => held.owner !== owner && bars(held)) ??
+      this.#foreign.find((held) => held.inode === inode && bars(held)) ?? null;
   }
 
   /**
@@ -40,8 +72,11 @@ export class LockTable {
       const conflict = this.conflict(inode, owner, range);
       if (conflict !== null) {
         if (!wait) throw new FsError(EAGAIN);
-        if (this.#detect && this.#circular(owner, conflict.owner)) throw new FsError(EDEADLK);
-        this.#waits.set(owner, conflict.owner);
+        // A circle over several mounts is not found: only the owners of this one are known by name.
+        if (!("inode" in conflict)) {
+          if (this.#detect && this.#circular(owner, conflict.owner)) throw new FsError(EDEADLK);
+          this.#waits.set(owner, conflict.owner);
+        }
         const abandoned = () => void this.#waits.delete(owner);
         throw new Suspension({ kind: "lock", inode, abandoned });
       }
@@ -64,6 +99,8 @@ export class LockTable {
     if (range.type !== "unlock") locks.push(merged);
     if (locks.length > 0) this.#locks.set(inode, locks);
     else this.#locks.delete(inode);
+    if (locks.length > 0 || this.shared) this.#changed.add(inode);
+    else this.#changed.delete(inode);
     this.#released(inode);
   }
 

@@ -9,7 +9,7 @@ import { atimeIsDue, attributesOf, noteRead, setAttributes } from "./attributes.
 import { CommitGate } from "./commit_gate.ts";
 import { getXattr, listXattrs, removeXattr, setXattr } from "./extended.ts";
 import { allocateFile, copyFile, readFile, seekFile, truncateFile, writeFile } from "./file_io.ts";
-import { Lockers, LockTable } from "./locks.ts";
+import { type ForeignLock, Lockers, LockTable } from "./locks.ts";
 import {
   checkNameLength,
   link,
@@ -83,13 +83,43 @@ export class MountedFileSystem implements FileSystem {
     this.tree.absorb(load, loaded);
   }
 
+  /** Whether this mount may change something now; several mounts do in turns (spec/coherence.md). */
+  set mayChange(may: boolean) {
+    if (this.#gate !== null) this.#gate.mayChange = may;
+  }
+
+  /** From now on several mounts have the tree, or this one alone again. */
+  set shared(shared: boolean) {
+    this.tree.shared = shared;
+    // Written together with the next change of the inode, which may be another mount's.
+    if (shared) { for (const node of this.tree.nodes.values()) node.lazyAtime = false; }
+    this.#records.shared = shared;
+    this.#flocks.shared = shared;
+  }
+
+  /** Locks that processes of other mounts have. */
+  set foreignLocks(locks: readonly ForeignLock[]) {
+    this.#records.foreign = locks.filter(({ flock }) => !flock);
+    this.#flocks.foreign = locks.filter(({ flock }) => flock);
+  }
+
+  /** All locks of the inodes on which some changed since the last call. */
+  takeLockChanges(): { inodes: number[]; locks: ForeignLock[] } {
+    const inodes = [...new Set([...this.#records.takeChanged(), ...this.#flocks.takeChanged()])];
+    const locks = inodes.flatMap((inode) => [
+      ...this.#records.of(inode).map((lock) => ({ ...lock, inode, flock: false })),
+      ...this.#flocks.of(inode).map((lock) => ({ ...lock, inode, flock: true })),
+    ]);
+    return { inodes, locks };
+  }
+
   /** The mount is gone: nothing is open or known to the kernel any more. */
   close(): void {
     this.#handles.clear();
     for (const node of [...this.tree.nodes.values()]) {
       node.lookups = 0;
       node.opens = 0;
-      if (node.lazyAtime && !this.#options.readOnly) this.tree.markInode(node);
+      if (node.lazyAtime && this.#notesReads) this.tree.markInode(node);
       this.tree.buryIfUnused(node);
     }
   }
@@ -104,14 +134,14 @@ export class MountedFileSystem implements FileSystem {
   }
 
   getattr(_context: Context, inode: number): Attributes {
-    return attributesOf(this.tree.node(inode));
+    return this.#attributes(this.tree.node(inode));
   }
 
   setattr(context: Context, inode: number, change: AttributeChange): Attributes {
     this.#writable();
     const node = this.tree.node(inode);
     setAttributes(this.tree, context, node, change);
-    return attributesOf(node);
+    return this.#attributes(node);
   }
 
   readlink(_context: Context, inode: number): Uint8Array {
@@ -280,7 +310,7 @@ export class MountedFileSystem implements FileSystem {
 
   opendir(_context: Context, inode: number, flags: number): Opened {
     this.tree.directory(inode).opens++;
-    return { ...this.#opened(inode, flags), keepListing: true };
+    return { ...this.#opened(inode, flags), keepListing: !this.tree.shared };
   }
 
   readdir(
@@ -302,7 +332,7 @@ export class MountedFileSystem implements FileSystem {
     for (const { name, child, type, cookie } of names) {
       const node = plus ? this.tree.node(child) : null;
       const next = cookie + COOKIE_OFFSET;
-      const attributes = node === null ? null : attributesOf(node);
+      const attributes = node === null ? null : this.#attributes(node);
       if (!take({ name, inode: child, mode: type, next, attributes })) return;
       if (node !== null) this.#reference(node, directory);
     }
@@ -416,6 +446,7 @@ export class MountedFileSystem implements FileSystem {
     flock: boolean,
     wait: boolean,
   ): void {
+    this.#gate?.demandTurn();
     if (flock) return this.#flocks.set(inode, owner, range, wait);
     this.#records.set(inode, owner, range, wait);
     this.#lockers.note(inode, handle, owner);
@@ -429,12 +460,22 @@ export class MountedFileSystem implements FileSystem {
   /** Attributes that the kernel keeps as a reference. */
   #entry(node: Node): Attributes {
     node.lookups++;
-    return attributesOf(node);
+    return this.#attributes(node);
+  }
+
+  /** The kernel keeps nothing that another mount may change. */
+  #attributes(node: Node): Attributes {
+    return this.tree.shared ? attributesOf(node, 0) : attributesOf(node);
   }
 
   #reference(node: Node, directory: Node): void {
     node.lookups++;
     if (node.children !== null) node.parent = directory.inode;
+  }
+
+  get #notesReads(): boolean {
+    const { atime, readOnly } = this.#options;
+    return atime === "relatime" && !readOnly && !this.tree.shared;
   }
 
   #writable(): void {
@@ -457,7 +498,7 @@ export class MountedFileSystem implements FileSystem {
   #opened(inode: number, flags: number): Opened {
     const handle = this.#nextHandle++;
     this.#handles.set(handle, { inode, flags });
-    return { handle, keepCache: true, directIo: false };
+    return { handle, keepCache: !this.tree.shared, directIo: this.tree.shared };
   }
 
   #close(inode: number, handle: number): void {

@@ -15,6 +15,8 @@ export interface Context {
   readonly capable: (capability: number) => boolean;
   /** Set by an operation that waits for a commit, so that its next run knows what it waited for. */
   sequence?: number;
+  /** Number of the turn in which the operation began; of one that reads only: it may, once. */
+  turn?: number | "once";
   /** Answer of a control command, set by whoever carried it out, before the operation runs again. */
   answer?: { readonly result: string } | { readonly errno: number };
   /** The errno of a wait that failed: the operation ends with it instead of running again. */

@@ -21,6 +21,8 @@ export type Wait =
     /** The operation ends without another run: its owner waits no more. */
     readonly abandoned?: () => void;
   }
+  /** This mount's turn: to look at the state that mounts share, or to change it. */
+  | { readonly kind: "turn"; readonly write: boolean }
   /** A command of the control directory, carried out by the main thread; its answer is absorbed. */
   | { readonly kind: "command"; readonly command: string; readonly argument: string };
 

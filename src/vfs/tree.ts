@@ -1,11 +1,19 @@
-import { latin1 } from "../base/bytes.ts";
+import { fromLatin1, latin1 } from "../base/bytes.ts";
 import { nowNanoseconds } from "../base/clock.ts";
 import { ENOENT, ENOTDIR, ESTALE } from "../base/errno.ts";
 import { FsError, invariant } from "../base/errors.ts";
 import { isDirectory, isRegular } from "../base/modes.ts";
 import type { DirtySource } from "../journal/port.ts";
 import { type Load, type Loaded, loadKey } from "../store/loads.ts";
-import { type Batch, type BlockRow, type Entry, type InodeRow, ROOT_INODE } from "../store/rows.ts";
+import {
+  type Batch,
+  type BlockRow,
+  type ChangedKeys,
+  type ContentRow,
+  type Entry,
+  type InodeRow,
+  ROOT_INODE,
+} from "../store/rows.ts";
 import type { CommitGate } from "./commit_gate.ts";
 import { FileData } from "./file_data.ts";
 import { FilePool } from "./file_pool.ts";
@@ -23,6 +31,12 @@ const NAMES_PER_NODE = 4;
 
 /** Nodes that are kept whatever the bound says: one operation needs a few at once. */
 const NODES_MIN = 16;
+
+/**
+ * From here up are numbers of files that a switch replaced while they were open on one of several
+ * mounts. They live in its memory alone, and are never stored.
+ */
+const PRIVATE_BASE = 2 ** 50;
 
 /** What a tree starts with. */
 export interface TreeOptions {
@@ -55,6 +69,8 @@ export class Tree implements DirtySource {
   readonly ids = new NodeIds();
   readonly nodes = new Map<number, Node>();
   readonly names = new Names();
+  /** Several mounts have the tree: what has no name any more may be open on another one. */
+  shared = false;
   /** Asked before an operation changes something; set once the journal exists. */
   gate: CommitGate | null = null;
   #nextInode: number;
@@ -65,6 +81,7 @@ export class Tree implements DirtySource {
   #dirtyNodes = new Set<Node>();
   #flyingNodes = new Set<Node>();
   #evictions = 0;
+  #privates = 0;
   /** Loads on their way, with the count of evictions when they were asked. */
   readonly #asked = new Map<string, number>();
   /** What the kernel still holds of inodes that a rebase took from memory. */
@@ -209,6 +226,8 @@ export class Tree implements DirtySource {
   /** Ends an inode whose last name, handle and kernel reference are gone. */
   buryIfUnused(node: Node): void {
     if (node.row.nlink > 0 || node.lookups > 0 || node.opens > 0 || node.dead) return;
+    // Reclaimed when the workspace is next mounted by one mount alone.
+    if (this.shared && node.stored) return;
     node.dead = true;
     node.file?.discard();
     this.nodes.delete(node.inode);
@@ -240,6 +259,11 @@ export class Tree implements DirtySource {
         if (node.stored) deadInodes.push(node.inode);
         continue;
       }
+      if (node.inode >= PRIVATE_BASE) {
+        // Its contents are asked for again like all others; no row leads to them.
+        node.file?.collect({ blocks: [], deadBlocks: [], contents: rows.contents as ContentRow[] });
+        continue;
+      }
       node.file?.collect(rows as Parameters<FileData["collect"]>[0]);
       inodes.push(node.row);
       node.stored = true;
@@ -254,6 +278,12 @@ export class Tree implements DirtySource {
   /** Numbers that are free from here up. */
   get counters(): Counters {
     return { nextInode: this.#nextInode, nextCookie: this.#nextCookie };
+  }
+
+  /** Numbers that are free, as another mount left them. */
+  set counters({ nextInode, nextCookie }: Counters) {
+    this.#nextInode = nextInode;
+    this.#nextCookie = nextCookie;
   }
 
   settled(): void {
@@ -356,6 +386,53 @@ export class Tree implements DirtySource {
     return this.names.isClean(node);
   }
 
+  /** Other mounts changed these: what memory knows of them is dropped. Nothing may be dirty. */
+  invalidate({ inodes, dentries }: ChangedKeys): void {
+    invariant(!this.dirty && this.#flyingNodes.size === 0, "a tree was invalidated while dirty");
+    for (const { parent, name } of dentries) {
+      const directory = this.nodes.get(parent);
+      if (directory === undefined || directory.children === null) continue;
+      directory.children.delete(latin1(name));
+      directory.complete = false;
+      directory.list = null;
+    }
+    for (const inode of inodes) {
+      this.#absent.delete(inode);
+      this.#drop(inode);
+    }
+    this.#evictions++;
+  }
+
+  /** Anything may have changed: all that memory knows of the store is dropped. */
+  forgetAll(): void {
+    this.invalidate({ inodes: [...this.nodes.keys(), ...this.#absent], dentries: [] });
+  }
+
+  /** Forgets an inode, but not what the kernel holds of it. */
+  #drop(inode: number): void {
+    const node = this.nodes.get(inode);
+    // What a switch replaced while it was open is nowhere else.
+    if (node === undefined || inode >= PRIVATE_BASE) return;
+    this.nodes.delete(inode);
+    const { lookups, opens } = node;
+    if (lookups > 0 || opens > 0) this.#references.set(inode, { lookups, opens });
+  }
+
+  /** What the kernel may have cached: every inode it knows, and every name beneath. */
+  get cached(): Forget {
+    const { entries, inodes }: Forget = { entries: [], inodes: [] };
+    for (const node of this.nodes.values()) {
+      if (node.lookups === 0 && node.opens === 0 && node.inode !== ROOT_INODE) continue;
+      const id = this.ids.id(node.inode);
+      inodes.push(id);
+      for (const [key, { child }] of node.children ?? []) {
+        const cached = child === 0 || (this.nodes.get(child)?.lookups ?? 0) > 0;
+        if (cached) entries.push({ parent: id, name: fromLatin1(key) });
+      }
+    }
+    return { entries, inodes };
+  }
+
   /** Which of these inodes the kernel knows. */
   inspect(inodes: readonly number[]): KnownInode[] {
     const out: KnownInode[] = [];
@@ -401,17 +478,13 @@ export class Tree implements DirtySource {
       this.#absent.delete(inode);
       if (!cached(inode)) continue;
       if (!kept.has(inode)) forget.inodes.push(this.ids.id(inode));
-      const node = this.nodes.get(inode);
-      if (node === undefined) continue;
-      this.nodes.delete(inode);
-      const { lookups, opens } = node;
-      if (lookups > 0 || opens > 0) this.#references.set(inode, { lookups, opens });
+      this.#drop(inode);
     }
     for (const { row, blocks } of replaced) this.#keepUnlinked(row, blocks);
     for (const inode of strangers) {
       const references = this.#references.get(inode);
       if (references === undefined) continue;
-      const nobody = this.#nextInode++;
+      const nobody = this.#privateInode();
       this.#references.delete(inode);
       this.#references.set(nobody, references);
       this.#absent.add(nobody);
@@ -420,10 +493,15 @@ export class Tree implements DirtySource {
     return forget;
   }
 
+  /** A number that no other mount gives to anything. */
+  #privateInode(): number {
+    return this.shared ? PRIVATE_BASE + this.#privates++ : this.#nextInode++;
+  }
+
   #keepUnlinked(row: InodeRow, blocks: readonly BlockRow[]): void {
     const references = this.#references.get(row.inode);
     if (references === undefined) return;
-    const inode = this.#nextInode++;
+    const inode = this.#privateInode();
     this.#references.delete(row.inode);
     const node = this.#add({ ...row, inode, nlink: 0 }, false);
     node.lookups = references.lookups;

@@ -37,7 +37,7 @@ Deno.test("commits outlive what passes, and fail for what does not", async (t) =
     const holder = { host: "test", pid: 1, mountPoint: "/test" };
     const { epoch } = await store.attach(id, holder, 15);
     const make = (retryTimeoutMs: number) =>
-      new Committer(store, id, epoch, () => head, {
+      new Committer(store, id, () => ({ epoch: epoch, head: head, publish: false }), {
         retryTimeoutMs,
         onWaiting: (error) => waits.push(error.message),
       });

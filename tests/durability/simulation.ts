@@ -67,13 +67,18 @@ class SimulatedMount {
       (batch) => this.committer.submit(batch),
       { commitIntervalMs: 100, softBytes: 300 * 1024, hardBytes: 900 * 1024 },
     );
-    this.committer = new Committer(line, workspace, epoch, () => this.head, {
-      retryTimeoutMs: RETRY_TIMEOUT_MS,
-      onCommitted: (sequence) => this.journal.committed(sequence),
-      onFailed: (error) => this.journal.failed(error),
-      now: () => clock.now,
-      after: (ms, callback) => clock.after(ms, callback),
-    });
+    this.committer = new Committer(
+      line,
+      workspace,
+      () => ({ epoch, head: this.head, publish: false }),
+      {
+        retryTimeoutMs: RETRY_TIMEOUT_MS,
+        onCommitted: (sequence) => this.journal.committed(sequence),
+        onFailed: (error) => this.journal.failed(error),
+        now: () => clock.now,
+        after: (ms, callback) => clock.after(ms, callback),
+      },
+    );
     this.fs.useJournal(this.journal);
   }
 

@@ -98,7 +98,10 @@ const CHECKS: readonly { name: string; run: (store: Store) => Promise<void> }[] 
       // The same batch again, as after a lost connection: no version of its own.
       await store.commit(id, lease.epoch, head, 2, batch([file(8)], ["b"]), true);
       assert.equal((await store.look(id, two, seen)).version, seen.version);
-      await store.commit(id, lease.epoch, head, 3, batch([file(9)], ["c"]));
+      await store.commit(id, lease.epoch, head, 3, batch([]), true);
+      const nothing = await store.look(id, two, seen);
+      assert.deepEqual(nothing.changed, { inodes: [], dentries: [] });
+      await store.commit(id, lease.epoch, head, 4, batch([file(9)], ["c"]));
       assert.equal((await store.look(id, two, seen)).changed, null);
     },
   },

@@ -11,7 +11,7 @@ export class SharedWorkspace {
   readonly changes = new Map<number, ChangedKeys>();
   readonly mounts = new Map<number, { holder: Holder; heartbeat: number; wants: number }>();
   locks: LockRow[] = [];
-  readonly watchers = new Set<() => void>();
+  readonly watchers = new Set<(wantedBy: number | null) => void>();
 
   constructor(readonly name: string) {}
 
@@ -24,8 +24,8 @@ export class SharedWorkspace {
   }
 
   /** Has those who watch look. */
-  tell(): void {
-    for (const watcher of [...this.watchers]) queueMicrotask(watcher);
+  tell(wantedBy: number | null = null): void {
+    for (const watcher of [...this.watchers]) queueMicrotask(() => watcher(wantedBy));
   }
 }
 
@@ -82,7 +82,7 @@ export abstract class MemorySharing extends MemoryImages {
     const workspace = this.shared(id);
     const own = workspace.mounts.get(mount);
     if (own !== undefined) own.wants = Date.now();
-    workspace.tell();
+    workspace.tell(mount);
   }
 
   async look(id: number, mount: number, known: Known): Promise<Seen> {
@@ -122,7 +122,10 @@ export abstract class MemorySharing extends MemoryImages {
     workspace.tell();
   }
 
-  async watch(id: number, onEvent: () => void): Promise<() => Promise<void>> {
+  async watch(
+    id: number,
+    onEvent: (wantedBy: number | null) => void,
+  ): Promise<() => Promise<void>> {
     const { watchers } = this.shared(id);
     watchers.add(onEvent);
     return async () => void watchers.delete(onEvent);

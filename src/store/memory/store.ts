@@ -229,6 +229,7 @@ class MemoryStore extends MemorySharing implements Store {
     }
     const next = { lineage: head.lineage, ordinal: head.ordinal + 1 };
     this.apply(next, batch);
+    workspace.shared.version++;
     workspace.head = next;
     return next;
   }
@@ -315,10 +316,10 @@ class MemoryStore extends MemorySharing implements Store {
 
   async serve(
     id: number,
-    epoch: number,
+    epoch: number | null,
     handle: (request: Request) => Promise<Reply>,
   ): Promise<() => Promise<void>> {
-    const workspace = this.#holding(id, epoch);
+    const workspace = epoch === null ? this.#workspaces.get(id)! : this.#holding(id, epoch);
     workspace.handle = handle;
     return async () => {
       if (workspace.handle === handle) workspace.handle = null;

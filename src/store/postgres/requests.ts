@@ -67,7 +67,7 @@ export class PostgresRequests {
   /** Requests are answered one after the other, each once, for as long as the epoch is current. */
   async serve(
     workspace: number,
-    epoch: number,
+    epoch: number | null,
     handle: (request: Request) => Promise<Reply>,
   ): Promise<() => Promise<void>> {
     let stopped = false;
@@ -93,7 +93,9 @@ export class PostgresRequests {
         try {
           await listener.query(`listen "${channel(this.#tenant, workspace)}"`);
           for (const request of await this.#open(workspace, epoch)) {
-            if (!stopped) await answer(request);
+            const mine = epoch !== null || unwritten.has(request.id) ||
+              await this.#claim(request.id);
+            if (!stopped && mine) await answer(request);
           }
         } catch {
           // The database is away; what is asked stays in its table until it is back.
@@ -113,13 +115,25 @@ export class PostgresRequests {
     };
   }
 
-  /** What waits for the holder of this epoch, and is still waited for. */
-  async #open(workspace: number, epoch: number): Promise<Request[]> {
+  /** Of several mounts that serve a workspace, one carries a request out. */
+  async #claim(request: number): Promise<boolean> {
+    const [rows] = await this.#pool.transaction([[
+      `update requests set claimed_at = now()
+        where tenant_id = $1 and request_id = $2 and reply is null and claimed_at is null
+       returning request_id`,
+      [this.#tenant, request],
+    ]], "claim");
+    return rows!.length > 0;
+  }
+
+  /** What waits for the holder of this epoch, or for any mount, and is still waited for. */
+  async #open(workspace: number, epoch: number | null): Promise<Request[]> {
     const rows = await this.#pool.read(
       `select r.request_id, r.command, r.argument
          from requests r join workspaces w using (tenant_id, workspace_id)
         where r.tenant_id = $1 and r.workspace_id = $2 and r.reply is null
-          and r.expires_at > now() and w.epoch = $3 and w.holder is not null
+          and r.expires_at > now()
+          and ($3::int8 is null or (w.epoch = $3 and w.holder is not null))
         order by r.request_id`,
       [this.#tenant, workspace, epoch],
     );

@@ -1,10 +1,11 @@
 import { BASE } from "./migrations/0001_base.ts";
 import { IMAGES } from "./migrations/0002_images.ts";
-import { GARBAGE } from "./migrations/0004_garbage.ts";
 import { SHARING } from "./migrations/0003_sharing.ts";
+import { GARBAGE } from "./migrations/0004_garbage.ts";
 import { AMEND } from "./migrations/0005_amend.ts";
 import { READS } from "./migrations/0006_reads.ts";
 import { SHORTCUTS } from "./migrations/0007_shortcuts.ts";
+import { CLAIMS } from "./migrations/0008_claims.ts";
 
 /**
  * The schema as ordered steps; a step that was ever released is never edited, only followed by
@@ -18,4 +19,5 @@ export const MIGRATIONS: readonly string[] = [
   AMEND,
   READS,
   SHORTCUTS,
+  CLAIMS,
 ];

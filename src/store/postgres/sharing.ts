@@ -147,7 +147,7 @@ export class PostgresSharing {
         "update mounts set wants = now() where tenant_id = $1 and mount_id = $2",
         [this.#tenant, mount],
       ],
-      this.tell(workspace),
+      this.tell(workspace, mount),
     ], "want");
   }
 
@@ -156,7 +156,9 @@ export class PostgresSharing {
     const rows = await this.#pool.read(
       `select ${WORKSPACE_COLUMNS}, w.version, lock_version,
               exists (select 1 from mounts m where m.tenant_id = $1 and m.mount_id = $3)
-                as registered, next_inode, next_cookie, c.version as change, inodes, parents, names
+                as registered, next_inode, next_cookie, c.version as change,
+              nullif(inodes, '{}') as inodes, nullif(parents, '{}') as parents,
+              nullif(names, '{}') as names
          from workspaces w
          join (select tenant_id, lineage, next_inode, next_cookie from lineages) l
            on l.tenant_id = $1 and l.lineage = head_lineage
@@ -242,18 +244,21 @@ export class PostgresSharing {
     ], "locks");
   }
 
-  async watch(workspace: number, onEvent: () => void): Promise<() => Promise<void>> {
+  async watch(
+    workspace: number,
+    onEvent: (wantedBy: number | null) => void,
+  ): Promise<() => Promise<void>> {
     const connection = new Connection(this.#options);
     let stopped = false;
     connection.onConnect = (client) => {
-      client.on("notification", onEvent);
+      client.on("notification", ({ payload }) => onEvent(payload ? Number(payload) : null));
       client.on("end", () => void listen());
     };
     const listen = async () => {
       while (!stopped) {
         try {
           await connection.query(`listen "${this.#channel(workspace)}"`);
-          return onEvent();
+          return onEvent(null);
         } catch {
           await pause(WATCH_RETRY_MS);
         }
@@ -271,8 +276,8 @@ export class PostgresSharing {
   }
 
   /** The statement that has those who {@link PostgresSharing.watch} look. */
-  tell(workspace: number): Statement {
-    return ["select pg_notify($1, '')", [this.#channel(workspace)]];
+  tell(workspace: number, wantedBy: number | null = null): Statement {
+    return ["select pg_notify($1, $2)", [this.#channel(workspace), String(wantedBy ?? "")]];
   }
 
   async #fenced(workspace: number): Promise<FencedError> {
@@ -288,9 +293,10 @@ export class PostgresSharing {
 function together(rows: readonly Row[], { expected }: { expected: number }): ChangedKeys | null {
   if (rows.length !== expected) return null;
   return {
-    inodes: rows.flatMap(({ inodes }) => (inodes as bigint[]).map(Number)),
+    // ts-postgres cannot read an empty array, so the statement makes it null.
+    inodes: rows.flatMap(({ inodes }) => (inodes as bigint[] ?? []).map(Number)),
     dentries: rows.flatMap(({ parents, names }) =>
-      (parents as bigint[]).map((parent, i) => ({
+      (parents as bigint[] ?? []).map((parent, i) => ({
         parent: Number(parent),
         name: bytes((names as Uint8Array[])[i]!),
       }))

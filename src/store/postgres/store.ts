@@ -122,7 +122,7 @@ class PostgresStore extends PostgresCatalog implements Store {
 
   serve(
     workspace: number,
-    epoch: number,
+    epoch: number | null,
     handle: (request: Request) => Promise<Reply>,
   ): Promise<() => Promise<void>> {
     return this.#requests.serve(workspace, epoch, handle);
@@ -185,7 +185,10 @@ class PostgresStore extends PostgresCatalog implements Store {
     return this.sharing.putLocks(workspace, mount, inodes, locks);
   }
 
-  watch(workspace: number, onEvent: () => void): Promise<() => Promise<void>> {
+  watch(
+    workspace: number,
+    onEvent: (wantedBy: number | null) => void,
+  ): Promise<() => Promise<void>> {
     return this.sharing.watch(workspace, onEvent);
   }
 
