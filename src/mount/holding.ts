@@ -119,7 +119,7 @@ export class Holding {
       );
     }
     await Promise.race([this.#serving.promise, this.#ended.promise]);
-    if (epoch !== null) void this.#keepShallow();
+    if (leasing !== null) void this.#keepShallow();
   }
 
   /** Returns when the mount is gone and all is committed. @throws {TarboxError} what was lost. */
