@@ -55,12 +55,12 @@ const BLOCKS_IN_CHUNK = 16;
 
 /**
  * A gzip stream of stored blocks. Its bytes depend on the content alone: not on a zlib build, and
- * not on how the source is cut into chunks.
+ * not on how the source is cut into chunks. A chunk holds until the next one is asked for: its memory
+ * is used again, since a garbage of megabytes grows faster than it is collected.
  */
 export async function* storedGzip(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
   yield GZIP_HEADER;
-  const newChunk = () => new Uint8Array(BLOCKS_IN_CHUNK * (STORED_MAX + 5));
-  let chunk = newChunk();
+  const chunk = new Uint8Array(BLOCKS_IN_CHUNK * (STORED_MAX + 5));
   let blockAt = 0;
   let filled = 0;
   let checksum = 0;
@@ -82,7 +82,6 @@ export async function* storedGzip(source: AsyncIterable<Uint8Array>): AsyncGener
         closeBlock(false);
         if (blockAt === chunk.length) {
           yield chunk;
-          chunk = newChunk();
           blockAt = 0;
         }
       }

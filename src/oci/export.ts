@@ -19,7 +19,7 @@ import {
   type Packing,
   packLayer,
 } from "./pack.ts";
-import { fileBytes } from "./spool.ts";
+import { passingFileBytes } from "./spool.ts";
 import { contentPadding, encodeHeader, END_MARK, tarEntry } from "./tar_writer.ts";
 
 /** What is written: an image archive, one layer's changeset, or the whole tree as one tar. */
@@ -88,7 +88,7 @@ async function* imageArchive(
       // Equal layers are one blob: a name may come only once.
       if (!written.has(descriptor.digest)) {
         yield memberHeader(blobPath(descriptor.digest), descriptor.size);
-        yield* fileBytes(blob.path);
+        yield* passingFileBytes(blob.path);
         yield contentPadding(descriptor.size);
         written.add(descriptor.digest);
       }

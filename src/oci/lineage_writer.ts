@@ -6,7 +6,7 @@ import type { Store } from "../store/store.ts";
 /** Rows of one write. */
 const ROWS_MAX = 6000;
 /** Bytes of content of one write. */
-const CONTENT_BYTES_MAX = 16 << 20;
+const CONTENT_BYTES_MAX = 4 << 20;
 
 /**
  * Gathers the rows of an import into batches of bounded size. One batch is written while the next

@@ -64,6 +64,15 @@ export async function spoolTo(
 /** Bytes of one read of a file: large, since every read is a round trip to a thread. */
 const READ_BYTES = 1 << 20;
 
+/** As {@link fileBytes}, in memory that is used again: a chunk holds until the next is asked for. */
+export async function* passingFileBytes(path: string): AsyncGenerator<Uint8Array> {
+  using file = await Deno.open(path);
+  const buffer = new Uint8Array(READ_BYTES);
+  for (let read = await file.read(buffer); read !== null; read = await file.read(buffer)) {
+    yield buffer.subarray(0, read);
+  }
+}
+
 /** The bytes of a file, or of `length` bytes of it from `offset`. */
 export async function* fileBytes(
   path: string,

@@ -15,6 +15,7 @@ const PROGRAMS: readonly (readonly [program: string, debian: string])[] = [
   ["docker-registry", "docker-registry"],
   ["buildah", "buildah"],
   ["containerd", "containerd"],
+  ["busybox", "busybox-static"],
   ["setsid", "util-linux"],
   ["pkill", "procps"],
   ["python3", "python3"],
