@@ -323,6 +323,33 @@ export class Connection {
   }
 }
 
+/** Who waits on a session: told when it is lost. */
+const waiting = new WeakMap<Session, Set<(error: unknown) => void>>();
+
+/** Why a session was lost. */
+const gone = new WeakMap<Session, unknown>();
+
+/**
+ * What a promise gives, or the loss of the session. Not `Promise.race`: the promise of the loss lives
+ * as long as the connection and would keep every result that was ever raced with it.
+ */
+function unlessLost<T>(session: Session, result: PromiseLike<T>): Promise<T> {
+  let waiters = waiting.get(session);
+  if (waiters === undefined) {
+    const made = new Set<(error: unknown) => void>();
+    waiting.set(session, waiters = made);
+    session.lost.catch((error) => {
+      gone.set(session, error);
+      for (const reject of made) reject(error);
+    });
+  }
+  const { promise, resolve, reject } = Promise.withResolvers<T>();
+  waiters.add(reject);
+  result.then(resolve, reject);
+  if (gone.has(session)) reject(gone.get(session));
+  return promise.finally(() => waiters.delete(reject));
+}
+
 /** Runs one statement on a session; `prepared` where it has parameters. */
 async function run(
   session: Session,
@@ -339,7 +366,7 @@ async function run(
     const result = prepared === null
       ? session.client.query<Row>(text)
       : prepared.execute(parameters as unknown[]);
-    return [...await Promise.race([result, session.lost])];
+    return [...await unlessLost(session, result)];
   } finally {
     session.owed--;
     session.heardMs = performance.now();
