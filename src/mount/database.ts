@@ -31,6 +31,8 @@ export interface Settings {
 export interface OpenDatabase {
   readonly store: Store;
   readonly settings: Settings;
+  /** Where the database is. */
+  readonly options: DatabaseOptions;
   close(): Promise<void>;
 }
 
@@ -62,7 +64,7 @@ export async function openDatabase(choice: DatabaseChoice): Promise<OpenDatabase
   const settings = await loadSettings(choice);
   if (settings.own !== null && !choice.embedded) {
     const store = await openStore(settings.own, choice.tenant);
-    return { store, settings, close: () => store.close() };
+    return { store, settings, options: settings.own, close: () => store.close() };
   }
   const engine = await useEngine(choice.home ?? resolveHome());
   try {
@@ -78,6 +80,7 @@ export async function openDatabase(choice: DatabaseChoice): Promise<OpenDatabase
     return {
       store,
       settings,
+      options: engine.database,
       async close() {
         await store.close();
         await engine.release();

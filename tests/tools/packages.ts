@@ -18,6 +18,8 @@ const PROGRAMS: readonly (readonly [program: string, debian: string])[] = [
   ["busybox", "busybox-static"],
   ["setsid", "util-linux"],
   ["pkill", "procps"],
+  // Replication for tests of failover.
+  ["pg_createcluster", "postgresql"],
   ["python3", "python3"],
   ["openssl", "openssl"],
   ["script", "bsdutils"],
