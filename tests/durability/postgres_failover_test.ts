@@ -82,7 +82,7 @@ Deno.test("a primary dies, its standby is promoted: no confirmed commit is lost"
       const { epoch } = await store.attach(id, holder, 15);
       let confirmed = 0;
       const waits: string[] = [];
-      const committer = new Committer(store, id, epoch, () => head, {
+      const committer = new Committer(store, id, () => ({ epoch, head, publish: false }), {
         retryTimeoutMs: 60_000,
         onCommitted: (sequence) => confirmed = sequence,
         onWaiting: (error) => waits.push(error.message),
