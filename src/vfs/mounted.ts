@@ -53,6 +53,8 @@ export interface MountedOptions extends TreeOptions {
 interface Handle {
   readonly inode: number;
   readonly flags: number;
+  /** Where a listing through it ends: names given later are not shown before it begins anew. */
+  endCookie: number;
 }
 
 /** A workspace's tree as the kernel sees it: the operations on top of {@link Tree}. */
@@ -325,11 +327,15 @@ export class MountedFileSystem implements FileSystem {
     // Everything is here before anything is taken: a reference given twice would never be returned.
     const names = this.tree.names.after(directory, Math.max(0, after - COOKIE_OFFSET));
     if (plus) this.tree.demandChildren(names);
-    if (this.#marksAtime(this.#handles.get(handle)?.flags ?? 0)) noteRead(this.tree, directory);
+    const open = this.#handles.get(handle);
+    if (this.#marksAtime(open?.flags ?? 0)) noteRead(this.tree, directory);
+    if (open !== undefined && after === 0) open.endCookie = this.#endCookie;
     if (after < 1 && !take(dot(".", inode, 1))) return;
     const parent = inode === ROOT_INODE ? ROOT_INODE : directory.parent;
     if (after < 2 && !take(dot("..", parent, 2))) return;
     for (const { name, child, type, cookie } of names) {
+      // Else who renames every name that he is shown would never come to the end.
+      if (open !== undefined && cookie >= open.endCookie) return;
       const node = plus ? this.tree.node(child) : null;
       const next = cookie + COOKIE_OFFSET;
       const attributes = node === null ? null : this.#attributes(node);
@@ -497,8 +503,13 @@ export class MountedFileSystem implements FileSystem {
 
   #opened(inode: number, flags: number): Opened {
     const handle = this.#nextHandle++;
-    this.#handles.set(handle, { inode, flags });
+    this.#handles.set(handle, { inode, flags, endCookie: this.#endCookie });
     return { handle, keepCache: !this.tree.shared, directIo: this.tree.shared };
+  }
+
+  /** Where a listing that begins now ends. Of other mounts' cookies only the store knows. */
+  get #endCookie(): number {
+    return this.tree.shared ? Infinity : this.tree.counters.nextCookie;
   }
 
   #close(inode: number, handle: number): void {

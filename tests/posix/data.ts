@@ -25,6 +25,7 @@ import {
   open,
   put,
   read,
+  rename,
   unlink,
   withOpen,
   write,
@@ -293,6 +294,26 @@ export const DATA_CHECKS: readonly PosixCheck[] = [
       assert.equal(read(fd, 10, 0), "bef");
       close(fd);
       assert.deepEqual([...Deno.readDirSync(dir)].map(({ name }) => name), ["f"]);
+    },
+  },
+  {
+    name: "a listing comes to its end while every name it shows is renamed",
+    run(dir) {
+      for (let i = 0; i < 300; i++) put(`${dir}/f-${i}`);
+      const fd = systemCalls.open(dir, 0o200000, 0);
+      let shown = 0;
+      for (;;) {
+        const entries = systemCalls.getdents(fd, 1000).filter(({ name }) => name.startsWith("f-"));
+        if (entries.length === 0 && shown > 0) break;
+        for (const { name } of entries) {
+          shown++;
+          rename(`${dir}/${name}`, `${dir}/temporary`);
+          rename(`${dir}/temporary`, `${dir}/${name}`);
+        }
+        assert(shown < 3000, "the listing has no end");
+      }
+      systemCalls.close(fd);
+      assert(shown >= 300);
     },
   },
   {
