@@ -72,14 +72,9 @@ async function backup(globals: GlobalOptions, to: string | undefined): Promise<v
     const partial = `${to}.partial`;
     const file = await Deno.open(partial, { write: true, create: true, truncate: true });
     try {
-      const writer = file.writable.getWriter();
-      const facts = await backupTenant(
-        database.options,
-        globals.tenant,
-        (data) => writer.write(data),
-      );
-      await writer.ready;
-      writer.releaseLock();
+      const facts = await backupTenant(database.options, globals.tenant, async (data) => {
+        for (let at = 0; at < data.length;) at += await file.write(data.subarray(at));
+      });
       await file.sync();
       await Deno.rename(partial, to);
       if (globals.json) await print(JSON.stringify(facts, null, 2) + "\n");

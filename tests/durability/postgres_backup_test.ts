@@ -129,6 +129,23 @@ Deno.test("a tenant comes back from its backup as it was at one moment", async (
       ended = true;
       await writer;
     });
+
+    await t.step("by the commands, through a file", async () => {
+      const file = `${engine.home}/backup`;
+      const tarbox = async (...args: string[]) => {
+        const { success, stderr } = await new Deno.Command(Deno.execPath(), {
+          args: ["run", "-A", "main.ts", ...args],
+          env: { TARBOX_HOME: engine.home },
+        }).output();
+        assert(success, new TextDecoder().decode(stderr));
+      };
+      for (const { id, lease } of await store.workspaces()) await store.detach(id, lease!.epoch);
+      await tarbox("backup", "--to", file);
+      await tarbox("--tenant", "commands", "recover", file);
+      const copy = await openStore(engine.database, "commands");
+      assert.deepEqual(await facts(copy), await facts(store));
+      await copy.close();
+    });
   } finally {
     arm(null);
     await store.close();
