@@ -50,6 +50,8 @@ export class Leasing {
   #known: Known = NOTHING;
   /** The question of the request thread that is being worked on, and whether for a turn. */
   #asking: { question: number; write: boolean } | null = null;
+  /** The request thread was told that it has its turn. */
+  #begun = false;
   /** The turn is being ended. */
   #ending = false;
   #wantedMs = 0;
@@ -123,6 +125,7 @@ export class Leasing {
       await this.#putLocks(locks);
       const lease = this.#lease;
       this.#lease = null;
+      this.#begun = false;
       this.#yieldedMs = Date.now();
       if (lease !== null) await this.#store.detach(this.#workspace, lease.epoch);
     } catch (error) {
@@ -146,7 +149,7 @@ export class Leasing {
     this.#pins++;
     try {
       for (;;) {
-        if (this.#lease !== null && !this.#ending) return this.#lease.epoch;
+        if (this.#lease !== null && this.#begun && !this.#ending) return this.#lease.epoch;
         this.ask(0, true);
         await this.#granted.promise;
       }
@@ -176,6 +179,7 @@ export class Leasing {
     this.#shared = true;
     this.#others = 1;
     this.#lease = null;
+    this.#begun = false;
     await this.#store.detach(this.#workspace, epoch);
   }
 
@@ -195,6 +199,7 @@ export class Leasing {
     for (;;) {
       if (await this.#take({ alone: true, fresh: true })) {
         this.#shared = false;
+        this.#begun = true;
         return;
       }
       const { workspace } = await this.#store.look(this.#workspace, this.#mount, NOTHING);
@@ -326,6 +331,7 @@ export class Leasing {
     this.#wishedMs = 0;
     this.#shared = !alone;
     this.#owner.send({ type: "begin", catching, alone });
+    this.#begun = true;
     this.#granted.resolve();
     this.#granted = Promise.withResolvers();
     if (!alone && Date.now() - this.#wantedMs < WISH_MS) this.#end();
@@ -407,7 +413,7 @@ export class Leasing {
   }
 
   #end(): void {
-    if (!this.#shared || this.#lease === null || this.#ending || this.#pins > 0) return;
+    if (!this.#shared || !this.#begun || this.#ending || this.#pins > 0) return;
     this.#ending = true;
     this.#owner.send({ type: "end" });
   }

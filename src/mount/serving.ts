@@ -23,6 +23,9 @@ import {
 } from "./messages.ts";
 import { Turns } from "./turns.ts";
 
+/** Milliseconds between questions for a lock that another mount has. */
+const LOCK_POLL_MS = 30;
+
 /** An operation that waits for the main thread. */
 interface Parked {
   readonly context: Context;
@@ -69,6 +72,8 @@ class Requests implements Waiter {
   #held: ToWorker[] = [];
   #rebases = 0;
   readonly #turns: Turns;
+  /** When locks of other mounts were last asked for. */
+  #locksAskedMs = 0;
   #broken: string | null = null;
 
   constructor(start: WorkerStart, port: MessagePort) {
@@ -139,13 +144,29 @@ class Requests implements Waiter {
     this.#send({ type: "ended", error: this.#journal.failure?.message ?? null });
   }
 
-  /** Does what is due by time. @returns milliseconds until the next is */
+  /** Does what is due by time. @returns milliseconds until the next is; null: nothing is */
   #tick(): number | null {
     const now = performance.now();
+    this.#counts.publish();
     if (this.#turns.idle) this.#tellLocks();
-    const [journal, turns] = [this.#journal.tick(now), this.#turns.tick(now)];
-    if (journal === null || turns === null) return journal ?? turns;
-    return Math.min(journal, turns);
+    const due = [this.#journal.tick(now), this.#turns.tick(now), this.#askForLocks(now)]
+      .filter((time) => time !== null);
+    return due.length === 0 ? null : Math.min(...due);
+  }
+
+  /**
+   * A lock that another mount has is given up in a turn of that mount, of which nobody tells: who
+   * waits for it asks for turns until it is free.
+   */
+  #askForLocks(now: number): number | null {
+    if (!this.#turns.shared || this.#locks.length === 0) return null;
+    const left = this.#locksAskedMs + LOCK_POLL_MS - now;
+    if (left > 0) return left;
+    this.#locksAskedMs = now;
+    const waiting = this.#locks;
+    this.#locks = [];
+    for (const { resume } of waiting) resume();
+    return LOCK_POLL_MS;
   }
 
   /** A file that is closed out of a turn gives its locks up. */

@@ -72,6 +72,11 @@ export class Turns {
     owner.mayChange(this.#held);
   }
 
+  /** Several mounts have the workspace. */
+  get shared(): boolean {
+    return this.#shared;
+  }
+
   /** Several mounts have the workspace, and this one has not its turn. */
   get idle(): boolean {
     return this.#shared && !this.#held;
