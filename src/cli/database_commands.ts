@@ -4,6 +4,7 @@ import { resolveHome } from "../base/home.ts";
 import { engineStatus, keepEngine, stopEngine, useEngine } from "../engine/engine.ts";
 import { initialize, loadSettings } from "../mount/database.ts";
 import { readRecords } from "../mount/record.ts";
+import { examples } from "./examples.ts";
 import { doctor } from "./doctor.ts";
 import { DatabaseMissingError } from "../store/errors.ts";
 import { alone, print, type Run } from "./session.ts";
@@ -15,6 +16,14 @@ export function addDatabaseCommands(program: Command, _run: Run): void {
     .description("create or upgrade the schema, the tenant and the workspace")
     .option("--embedded", "start the embedded engine, whatever the configuration says")
     .option("--create-database", "create the database when it is missing")
+    .addHelpText(
+      "after",
+      examples(
+        "tarbox init",
+        "tarbox --workspace other init",
+        "TARBOX_DATABASE_URL=postgres://me@db.example.org/tarbox tarbox init --create-database",
+      ),
+    )
     .action((options: { embedded?: boolean; createDatabase?: boolean }, command: Command) =>
       alone(command, async (globals) => {
         const run = (createDatabase: boolean) =>
@@ -32,6 +41,7 @@ export function addDatabaseCommands(program: Command, _run: Run): void {
   program
     .command("doctor")
     .description("check this machine and the configuration, and say what to do")
+    .addHelpText("after", examples("tarbox doctor", "tarbox doctor --json"))
     .action((_options: unknown, command: Command) =>
       alone(command, async (globals) => {
         Deno.exitCode = await doctor(globals);
@@ -42,6 +52,7 @@ export function addDatabaseCommands(program: Command, _run: Run): void {
   database
     .command("start")
     .description("start the engine and keep it until `tarbox db stop`")
+    .addHelpText("after", examples("tarbox db start"))
     .action((_options: unknown, command: Command) =>
       alone(command, async () => await keepEngine(resolveHome()))
     );
@@ -52,6 +63,7 @@ export function addDatabaseCommands(program: Command, _run: Run): void {
       "--force",
       "also while mounts use it: they wait for it, and fail when it does not return",
     )
+    .addHelpText("after", examples("tarbox db stop"))
     .action((options: { force?: boolean }, command: Command) =>
       alone(command, async () => {
         const served = (await readRecords(resolveHome())).filter(({ alive }) => alive);
@@ -68,6 +80,7 @@ export function addDatabaseCommands(program: Command, _run: Run): void {
   database
     .command("status")
     .description("whether the engine runs, and where")
+    .addHelpText("after", examples("tarbox db status"))
     .action((_options: unknown, command: Command) =>
       alone(command, async (globals) => {
         const status = await engineStatus(resolveHome());
@@ -78,6 +91,7 @@ export function addDatabaseCommands(program: Command, _run: Run): void {
   database
     .command("url")
     .description("the address of the database that commands use, without its password")
+    .addHelpText("after", examples("tarbox db url", 'tarbox db start && psql "$(tarbox db url)"'))
     .action((_options: unknown, command: Command) =>
       alone(command, async (globals) => {
         const { own } = await loadSettings(globals);

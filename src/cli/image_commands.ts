@@ -9,6 +9,7 @@ import { parseCompression } from "../oci/compression.ts";
 import { type ExportFormat, exportImage } from "../oci/export.ts";
 import { parsePlatform } from "../oci/platform.ts";
 import { IMPORT_DEFAULTS, importImage } from "../oci/import.ts";
+import { examples } from "./examples.ts";
 import { type ImageProgress, watchProgress } from "./image_progress.ts";
 import { chainOf, count, pair, tellImported } from "./images_session.ts";
 import type { Run, Session } from "./session.ts";
@@ -57,6 +58,14 @@ export function addImageCommands(program: Command, run: Run): void {
     .option("--skip-unrepresentable", "leave out what no image can hold, and list it")
     .option("--label <KEY=VALUE>", "put a label on the image; may be given again", pair, {})
     .option("--annotation <KEY=VALUE>", "annotate the manifest; may be given again", pair, {})
+    .addHelpText(
+      "after",
+      examples(
+        "tarbox export ckpt-3 > image.tar",
+        "tarbox export head --compress zstd -o image.tar",
+        "tarbox export ckpt-3 --format rootfs -o tree.tar",
+      ),
+    )
     .action((ref: string, options: ExportCommandOptions, command: Command) =>
       run(command, (session) => exportCommand(session, ref, options))
     );
@@ -81,6 +90,14 @@ export function addImageCommands(program: Command, run: Run): void {
       "refuse archives with more files",
       count,
       IMPORT_DEFAULTS.maxEntries,
+    )
+    .addHelpText(
+      "after",
+      examples(
+        "tarbox import --switch image.tar",
+        "zstd -dc image.tar.zst | tarbox import --prefix old-",
+        "tarbox import --name vendor vendor.tar",
+      ),
     )
     .action((file: string | undefined, options: ImportCommandOptions, command: Command) =>
       run(command, (session) => importCommand(session, file, options))

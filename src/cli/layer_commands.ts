@@ -5,6 +5,7 @@ import { type LayerFacts, layerFacts } from "../layer/commands.ts";
 import { formatSize, formatTime } from "../layer/format.ts";
 import { layerUsage } from "../layer/usage.ts";
 import type { LayerRow, WorkspaceRow } from "../store/rows.ts";
+import { examples } from "./examples.ts";
 import { addCompareCommands } from "./layers_compare.ts";
 import { addInspectCommands } from "./layers_inspect.ts";
 import { addReadCommands } from "./layers_read.ts";
@@ -48,6 +49,7 @@ export function addLayerCommands(program: Command, run: Run): void {
     .command("layers")
     .description("the chain below the head, newest first")
     .option("--tree", "all workspaces and forks")
+    .addHelpText("after", examples("tarbox layers", "tarbox layers --tree"))
     .action((options: { tree?: boolean }, command: Command) =>
       run(command, (session) => options.tree ? showTree(session) : showChain(session))
     );
@@ -59,6 +61,10 @@ function addHeadCommands(program: Command, run: Run): void {
     .description("seal the head as a layer and print its name")
     .argument("[NAME]", "its name (default: ckpt-N)")
     .option("-m, --message <TEXT>", "what it is for")
+    .addHelpText(
+      "after",
+      examples("tarbox checkpoint", 'tarbox checkpoint before-upgrade -m "npm 10, all tests pass"'),
+    )
     .action((name: string | undefined, options: { message?: string }, command: Command) =>
       run(command, async (session) => {
         const argument = { name, message: options.message };
@@ -71,8 +77,16 @@ function addHeadCommands(program: Command, run: Run): void {
   program
     .command("switch")
     .description("put a fresh head on a layer; what is unsealed is sealed first as auto-…")
-    .argument("<REF>")
+    .argument("<REF>", "the layer to stand on")
     .option("--discard", "forget what is unsealed")
+    .addHelpText(
+      "after",
+      examples(
+        "tarbox switch before-upgrade",
+        "tarbox switch '@{2026-01-15 10:30}'",
+        "tarbox switch --discard head~1",
+      ),
+    )
     .action((ref: string, options: { discard?: boolean }, command: Command) =>
       run(command, async (session) => {
         const argument = { ref, discard: options.discard ?? false };
@@ -83,6 +97,7 @@ function addHeadCommands(program: Command, run: Run): void {
   program
     .command("undo")
     .description("take back what was done since the last layer, or else that layer; it stays kept")
+    .addHelpText("after", examples("tarbox undo"))
     .action((_options: unknown, command: Command) =>
       run(command, async (session) => {
         await tellSwitch(session, await onWorkspace(session, "undo", {}) as SwitchFacts);
@@ -92,8 +107,15 @@ function addHeadCommands(program: Command, run: Run): void {
   program
     .command("restore")
     .description("bring paths back as they were in a layer; what is unsealed is sealed first")
-    .argument("<REF>")
+    .argument("<REF>", "the layer that has them as they should be")
     .argument("<PATHS...>", "absolute paths in the workspace")
+    .addHelpText(
+      "after",
+      examples(
+        "tarbox restore before-upgrade /src/main.c",
+        "tarbox restore head~1 /etc /package.json",
+      ),
+    )
     .action((ref: string, paths: string[], _options: unknown, command: Command) =>
       run(command, async (session) => {
         const facts = await onWorkspace(session, "restore", { ref, paths }) as RestoreFacts;
@@ -109,8 +131,12 @@ function addHeadCommands(program: Command, run: Run): void {
   program
     .command("merge")
     .description("bring what a layer changed into the head; exit status 1 when something conflicts")
-    .argument("<REF>")
+    .argument("<REF>", "the state to take from; a fork's head is WORKSPACE/head")
     .option("--dry-run", "only tell what would be done")
+    .addHelpText(
+      "after",
+      examples("tarbox merge --dry-run attempt/head", "tarbox merge attempt/head"),
+    )
     .action((ref: string, options: { dryRun?: boolean }, command: Command) =>
       run(command, async (session) => {
         const argument = { ref, dryRun: options.dryRun ?? false };
@@ -125,6 +151,10 @@ function addHeadCommands(program: Command, run: Run): void {
     .description("make a workspace that stands on a layer")
     .argument("<NAME>", "the new workspace")
     .option("--from <REF>", "where it starts", "head")
+    .addHelpText(
+      "after",
+      examples("tarbox fork attempt", "tarbox fork attempt --from before-upgrade"),
+    )
     .action((name: string, options: { from: string }, command: Command) =>
       run(command, async (session) => {
         const made = await onWorkspace(session, "fork", { name, from: options.from });
@@ -161,8 +191,9 @@ function addUpkeepCommands(program: Command, run: Run): void {
   program
     .command("rename")
     .description("give a layer another name")
-    .argument("<REF>")
-    .argument("<NAME>")
+    .argument("<REF>", "the layer")
+    .argument("<NAME>", "its new name")
+    .addHelpText("after", examples("tarbox rename ckpt-3 before-upgrade"))
     .action((ref: string, name: string, _options: unknown, command: Command) =>
       run(command, async (session) => {
         const layer = await rename(session.store, session.workspace, ref, name);
@@ -173,7 +204,8 @@ function addUpkeepCommands(program: Command, run: Run): void {
   program
     .command("drop")
     .description("forget a layer; what stands on it keeps its state")
-    .argument("<REF>")
+    .argument("<REF>", "the layer to forget")
+    .addHelpText("after", examples("tarbox drop ckpt-3"))
     .action((ref: string, _options: unknown, command: Command) =>
       run(command, async (session) => {
         const layer = await drop(session.store, session.workspace, ref);
@@ -185,7 +217,8 @@ function addUpkeepCommands(program: Command, run: Run): void {
   program
     .command("squash")
     .description("join the layers after A up to B into B")
-    .argument("<A..B>")
+    .argument("<A..B>", "A stays as it is; B takes in what came after it")
+    .addHelpText("after", examples("tarbox squash ckpt-1..ckpt-9"))
     .action((range: string, _options: unknown, command: Command) =>
       run(command, async (session) => {
         const { layer, squashed } = await squash(session.store, session.workspace, range);

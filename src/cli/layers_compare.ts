@@ -22,8 +22,9 @@ import { type Resolved, splitReference } from "../layer/references.ts";
 import { blame } from "../layer/blame.ts";
 import { formatTime } from "../layer/format.ts";
 import type { LayerRow, WorkspaceRow } from "../store/rows.ts";
+import { examples } from "./examples.ts";
 import { printJson, resolveFlushed } from "./layers_session.ts";
-import { type GlobalOptions, type Run, type Session, tell } from "./session.ts";
+import { colored, type GlobalOptions, type Run, type Session, tell } from "./session.ts";
 
 interface DiffOptions {
   readonly stat?: boolean;
@@ -44,8 +45,16 @@ export function addCompareCommands(program: Command, run: Run): void {
     .option("--name-status", "A, D, M or R and the path")
     .option("--git", "as a patch for `git apply`, binary contents included")
     .option("--no-renames", "tell renamed files as removed and added, unless the inode is one")
-    .option("--color", "colours (default: on a terminal)")
+    .option("--color", "colours (default: on a terminal, unless NO_COLOR is set)")
     .option("--no-color", "no colours")
+    .addHelpText(
+      "after",
+      examples(
+        "tarbox diff head~1",
+        "tarbox diff ckpt-1 ckpt-2 /src --stat",
+        "tarbox diff ckpt-1 ckpt-2 --git > changes.patch",
+      ),
+    )
     .action((from: string, rest: string[], options: DiffOptions, command: Command) =>
       run(command, async (session) => {
         try {
@@ -61,6 +70,7 @@ export function addCompareCommands(program: Command, run: Run): void {
     .command("blame")
     .description("for each line of a text the layer that brought it, and when")
     .argument("<PATH>", "[REF:]PATH")
+    .addHelpText("after", examples("tarbox blame /src/main.c", "tarbox blame ckpt-3:/src/main.c"))
     .action((path: string, _options: unknown, command: Command) =>
       run(command, (session) => showBlame(session, path))
     );
@@ -68,8 +78,12 @@ export function addCompareCommands(program: Command, run: Run): void {
   program
     .command("history")
     .description("each layer in which PATH changed, newest first; follows renames")
-    .argument("<PATH>")
+    .argument("<PATH>", "absolute path in the workspace")
     .option("--patch", "with the changed lines")
+    .addHelpText(
+      "after",
+      examples("tarbox history /package.json", "tarbox history --patch /package.json"),
+    )
     .action((path: string, options: { patch?: boolean }, command: Command) =>
       run(command, (session) => showHistory(session, path, options.patch ?? false))
     );
@@ -102,7 +116,7 @@ async function diff(
   else if (options.git) {
     for await (const part of gitPatch(session.store, compared)) await session.out(part);
   } else {
-    const color = options.color ?? Deno.stdout.isTerminal();
+    const color = options.color ?? colored();
     for await (const part of unifiedDiff(session.store, compared, { color })) {
       await session.out(part);
     }

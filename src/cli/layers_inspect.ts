@@ -8,6 +8,7 @@ import { formatTime } from "../layer/format.ts";
 import { requireWorkspace, resolve } from "../layer/references.ts";
 import { deadEpoch, selfHolder, STALE_SECONDS } from "../mount/lease.ts";
 import type { LayerRow, WorkspaceRow } from "../store/rows.ts";
+import { examples } from "./examples.ts";
 import { onWorkspace, printJson } from "./layers_session.ts";
 import { held, type Run, type Session } from "./session.ts";
 
@@ -17,6 +18,7 @@ export function addInspectCommands(program: Command, run: Run): void {
     .command("fsck")
     .description("check every invariant of a state; exit status 1 when one is broken")
     .argument("[REF]", "which state", "head")
+    .addHelpText("after", examples("tarbox fsck", "tarbox fsck ckpt-3"))
     .action((ref: string, _options: unknown, command: Command) =>
       run(command, (session) => check(session, ref))
     );
@@ -25,11 +27,13 @@ export function addInspectCommands(program: Command, run: Run): void {
   workspace
     .command("list")
     .description("all workspaces")
+    .addHelpText("after", examples("tarbox workspace list"))
     .action((_options: unknown, command: Command) => run(command, listWorkspaces));
   workspace
     .command("info")
     .description("facts of one workspace")
     .argument("[NAME]", "default: --workspace")
+    .addHelpText("after", examples("tarbox workspace info", "tarbox workspace info other --json"))
     .action((name: string | undefined, _options: unknown, command: Command) =>
       run(command, async (session) => {
         const row = await requireWorkspace(session.store, name ?? session.workspace);
@@ -44,7 +48,8 @@ export function addInspectCommands(program: Command, run: Run): void {
   workspace
     .command("delete")
     .description("remove a workspace and the layers it owns")
-    .argument("<NAME>")
+    .argument("<NAME>", "the workspace; nobody may have it mounted")
+    .addHelpText("after", examples("tarbox workspace delete other"))
     .action((name: string, _options: unknown, command: Command) =>
       run(command, async (session) => {
         const row = await requireWorkspace(session.store, name);

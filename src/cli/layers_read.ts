@@ -7,6 +7,7 @@ import { formatMode, formatTime } from "../layer/format.ts";
 import { splitReference } from "../layer/references.ts";
 import type { Chain, InodeRow } from "../store/rows.ts";
 import { unpackXattrs } from "../store/xattrs.ts";
+import { examples } from "./examples.ts";
 import { printJson, resolveFlushed } from "./layers_session.ts";
 import type { Run, Session } from "./session.ts";
 
@@ -17,6 +18,7 @@ export function addReadCommands(program: Command, run: Run): void {
     .description("names in a directory")
     .argument("[PATH]", "[REF:]PATH", "/")
     .option("-l, --long", "with mode, links, owner, size and time")
+    .addHelpText("after", examples("tarbox ls -l /src", "tarbox ls ckpt-3:/"))
     .action((path: string, options: { long?: boolean }, command: Command) =>
       run(command, (session) => list(session, path, options.long ?? false))
     );
@@ -25,6 +27,7 @@ export function addReadCommands(program: Command, run: Run): void {
     .command("cat")
     .description("write the content of files to standard output")
     .argument("<PATHS...>", "[REF:]PATH")
+    .addHelpText("after", examples("tarbox cat /package.json", "tarbox cat ckpt-3:/package.json"))
     .action((paths: string[], _options: unknown, command: Command) =>
       run(command, async (session) => {
         for (const path of paths) await cat(session, path);
@@ -35,6 +38,10 @@ export function addReadCommands(program: Command, run: Run): void {
     .command("stat")
     .description("facts of a file")
     .argument("<PATHS...>", "[REF:]PATH")
+    .addHelpText(
+      "after",
+      examples("tarbox stat /package.json", "tarbox stat --json ckpt-3:/package.json"),
+    )
     .action((paths: string[], _options: unknown, command: Command) =>
       run(command, async (session) => {
         const facts = [];
@@ -51,6 +58,7 @@ export function addReadCommands(program: Command, run: Run): void {
     .command("tree")
     .description("everything in a directory and below")
     .argument("[PATH]", "[REF:]PATH", "/")
+    .addHelpText("after", examples("tarbox tree", "tarbox tree ckpt-3:/src"))
     .action((path: string, _options: unknown, command: Command) =>
       run(command, (session) => tree(session, path))
     );

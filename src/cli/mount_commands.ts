@@ -8,6 +8,7 @@ import { type FoundRecord, readRecords } from "../mount/record.ts";
 import { spawnDaemon } from "../mount/spawn.ts";
 import { unmount } from "../mount/unmount.ts";
 import { loadSettings } from "../mount/database.ts";
+import { examples } from "./examples.ts";
 import { alone, type GlobalOptions, held, print, type Run } from "./session.ts";
 
 interface MountOptions extends GlobalOptions {
@@ -31,6 +32,14 @@ export function addMountCommands(program: Command, run: Run): void {
     .option("--allow-other", "let other users in (root always does)")
     .option("--create", "make DIR when it is missing")
     .option("--noatime", "never update access times (default: relatime)")
+    .addHelpText(
+      "after",
+      examples(
+        "tarbox mount --create /mnt/work",
+        "tarbox mount --at ckpt-3 --create /mnt/then",
+        "tarbox --workspace other mount --foreground /mnt/other",
+      ),
+    )
     .action(async (directory: string | undefined, options: MountOptions, command: Command) => {
       await alone(command, () => mount(command, directory, options));
     });
@@ -45,8 +54,9 @@ export function addMountCommands(program: Command, run: Run): void {
   program
     .command("umount")
     .description("flush, unmount, and return when everything is committed")
-    .argument("<DIR>")
+    .argument("<DIR>", "where it is mounted")
     .option("--force", "unmount at once, also when files are open or the daemon hangs")
+    .addHelpText("after", examples("tarbox umount /mnt/work", "tarbox umount --force /mnt/work"))
     .action(async (directory: string, options: { force?: boolean }, command: Command) => {
       await alone(command, async () => {
         await unmount(resolveHome(), directory, options.force ?? false);
@@ -56,6 +66,7 @@ export function addMountCommands(program: Command, run: Run): void {
   program
     .command("status")
     .description("workspaces, who holds them, their heads, and the mounts of this home")
+    .addHelpText("after", examples("tarbox status", "tarbox status --json"))
     .action((_options: unknown, command: Command) => status(command, run));
 }
 

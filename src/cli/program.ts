@@ -8,15 +8,17 @@ export const VERSION: string = metadata.version;
 /** Groups of commands, loaded only when a command line is parsed, never for `--version`. */
 async function addCommands(program: Command): Promise<void> {
   const { run } = await import("./session.ts");
-  const [database, mount, layers, images, registry, attempt, upkeep] = await Promise.all([
-    import("./database_commands.ts"),
-    import("./mount_commands.ts"),
-    import("./layer_commands.ts"),
-    import("./image_commands.ts"),
-    import("./registry_commands.ts"),
-    import("./try_command.ts"),
-    import("./upkeep_commands.ts"),
-  ]);
+  const [database, mount, layers, images, registry, attempt, upkeep, completions] = await Promise
+    .all([
+      import("./database_commands.ts"),
+      import("./mount_commands.ts"),
+      import("./layer_commands.ts"),
+      import("./image_commands.ts"),
+      import("./registry_commands.ts"),
+      import("./try_command.ts"),
+      import("./upkeep_commands.ts"),
+      import("./completions.ts"),
+    ]);
   database.addDatabaseCommands(program, run);
   mount.addMountCommands(program, run);
   layers.addLayerCommands(program, run);
@@ -24,6 +26,7 @@ async function addCommands(program: Command): Promise<void> {
   registry.addRegistryCommands(program, run);
   attempt.addTryCommand(program, run);
   upkeep.addUpkeepCommands(program, run);
+  completions.addCompletionsCommand(program);
 }
 
 /** The command line without its commands: global options and how errors end. */
@@ -45,11 +48,19 @@ function frame(): Command {
     .option("--json", "print facts as JSON")
     .option("--quiet", "print nothing but errors and what was asked for")
     .option("--debug", "show where an error happened")
+    .configureHelp({ showGlobalOptions: true })
     .showSuggestionAfterError()
     .exitOverride()
     .configureOutput({
       outputError: (text, write) => write(text.replace(/^error: /, "tarbox: ")),
     });
+}
+
+/** The whole command line, ready to parse. */
+export async function buildProgram(): Promise<Command> {
+  const program = frame();
+  await addCommands(program);
+  return program;
 }
 
 /** Parses the arguments and runs the command; sets the exit status of the process. */
@@ -58,9 +69,8 @@ export async function main(args: readonly string[]): Promise<void> {
     console.log(VERSION);
     return;
   }
-  const program = frame();
   try {
-    await addCommands(program);
+    const program = await buildProgram();
     if (args.length === 0) {
       program.outputHelp();
       Deno.exitCode = 2;

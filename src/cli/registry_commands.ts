@@ -8,6 +8,7 @@ import { pullImage } from "../oci/pull.ts";
 import { pushImage } from "../oci/push.ts";
 import { RegistryClient } from "../oci/registry_client.ts";
 import { findCredentials } from "../oci/registry_credentials.ts";
+import { examples } from "./examples.ts";
 import { chainOf, count, pair, tellImported } from "./images_session.ts";
 import { watchProgress } from "./image_progress.ts";
 import { printJson } from "./layers_session.ts";
@@ -49,7 +50,14 @@ export function addRegistryCommands(program: Command, run: Run): void {
     .option("--skip-unrepresentable", "leave out what no image can hold, and list it")
     .option("--mount-from <NAME>", "repository of the registry that has layers of it")
     .option("--label <KEY=VALUE>", "put a label on the image; may be given again", pair, {})
-    .option("--annotation <KEY=VALUE>", "annotate the manifest; may be given again", pair, {});
+    .option("--annotation <KEY=VALUE>", "annotate the manifest; may be given again", pair, {})
+    .addHelpText(
+      "after",
+      examples(
+        "tarbox push ckpt-3 registry.example.org/team/tree:v3",
+        "tarbox push head localhost:5000/tree:latest --plain-http",
+      ),
+    );
   registryOptions(push).action((
     ref: string,
     image: string,
@@ -70,6 +78,12 @@ export function addRegistryCommands(program: Command, run: Run): void {
       "refuse images with more files",
       count,
       IMPORT_DEFAULTS.maxEntries,
+    ).addHelpText(
+      "after",
+      examples(
+        "tarbox pull --switch registry.example.org/team/tree:v3",
+        "tarbox pull debian:stable --prefix debian- --platform linux/amd64",
+      ),
     );
   registryOptions(pull).action((image: string, options: PullCommandOptions, command: Command) =>
     run(command, (session) => pullCommand(session, image, options))

@@ -57,6 +57,11 @@ export async function print(output: string | Uint8Array): Promise<void> {
   while (at < bytes.length) at += await Deno.stdout.write(bytes.subarray(at));
 }
 
+/** Whether output is coloured where nobody said so: on a terminal, unless NO_COLOR is set. */
+export function colored(): boolean {
+  return Deno.stdout.isTerminal() && !Deno.noColor;
+}
+
 /** Tells an error as the contract says: one line what and why, one line what to do. */
 export function tell(error: unknown, debug: boolean): number {
   if (error instanceof TarboxError) {

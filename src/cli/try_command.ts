@@ -8,9 +8,10 @@ import { readRecords } from "../mount/record.ts";
 import { spawnDaemon } from "../mount/spawn.ts";
 import { unmount } from "../mount/unmount.ts";
 import type { LayerRow } from "../store/rows.ts";
+import { examples } from "./examples.ts";
 import { onWorkspace } from "./layers_session.ts";
 import type { MergeFacts } from "./layer_commands.ts";
-import type { GlobalOptions, Run, Session } from "./session.ts";
+import { colored, type GlobalOptions, type Run, type Session } from "./session.ts";
 
 /** Mounts, enters and runs: `$0` fork's mount, `$1` what it stands for, `$2` directory to work in. */
 const IN_PLACE = 'mount --bind "$0" "$1" && cd "$2" && shift 2 && exec "$@"';
@@ -46,6 +47,14 @@ export function addTryCommand(program: Command, run: Run): void {
     )
     .option("--reject", "forget the changes")
     .option("--keep <NAME>", "keep the changes as a workspace of that name")
+    .addHelpText(
+      "after",
+      examples(
+        "tarbox try -- make install",
+        "tarbox try --accept -- npm update",
+        "tarbox try --keep attempt -- ./migrate.sh",
+      ),
+    )
     .action((args: string[], options: TryOptions, command: Command) =>
       run(command, (session) => attempt(session, args, options, command.optsWithGlobals()))
     );
@@ -174,7 +183,7 @@ async function showChanges(session: Session, name: string): Promise<number> {
   if (session.quiet) {
     for (const change of compared.changes) await session.out(nameStatusLine(change));
   } else {
-    const color = Deno.stdout.isTerminal();
+    const color = colored();
     for await (const part of unifiedDiff(store, compared, { color })) await session.out(part);
   }
   return compared.changes.length;

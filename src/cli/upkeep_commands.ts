@@ -5,6 +5,7 @@ import { formatSize } from "../layer/format.ts";
 import { openDatabase } from "../mount/database.ts";
 import { leaseHolds } from "../mount/lease.ts";
 import { backupTenant, recoverTenant } from "../store/postgres/backup.ts";
+import { examples } from "./examples.ts";
 import { alone, type GlobalOptions, print, type Run } from "./session.ts";
 
 /** Seconds that a mount has to write what it holds before a backup. */
@@ -16,6 +17,7 @@ export function addUpkeepCommands(program: Command, run: Run): void {
     .command("gc")
     .description("remove what no layer, workspace, fork or unfinished import needs")
     .option("--grace <DURATION>", "spare what was written to this lately", "1h")
+    .addHelpText("after", examples("tarbox gc", "tarbox gc --grace 10m"))
     .action((options: { grace: string }, command: Command) =>
       run(command, async (session) => {
         const grace = parseDuration("--grace", options.grace);
@@ -34,6 +36,10 @@ export function addUpkeepCommands(program: Command, run: Run): void {
     .command("backup")
     .description("write the whole tenant, as of one moment, while it is in use")
     .option("--to <FILE>", "where to (default: standard output)")
+    .addHelpText(
+      "after",
+      examples("tarbox backup --to tenant.backup", "tarbox backup | zstd > tenant.backup.zst"),
+    )
     .action((options: { to?: string }, command: Command) =>
       alone(command, (globals) => backup(globals, options.to))
     );
@@ -42,6 +48,10 @@ export function addUpkeepCommands(program: Command, run: Run): void {
     .command("recover")
     .description("make the tenant (--tenant: under another name) of a backup, all or nothing")
     .argument("<FILE>", "the backup; - for standard input")
+    .addHelpText(
+      "after",
+      examples("tarbox recover tenant.backup", "tarbox --tenant copy recover tenant.backup"),
+    )
     .action((file: string, _options: unknown, command: Command) =>
       alone(command, (globals) => {
         // A tenant that nobody named is the one of the backup.

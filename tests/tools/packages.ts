@@ -24,6 +24,9 @@ const PROGRAMS: readonly (readonly [program: string, debian: string])[] = [
   ["python3", "python3"],
   ["openssl", "openssl"],
   ["script", "bsdutils"],
+  // Shells that completions are for.
+  ["zsh", "zsh"],
+  ["fish", "fish"],
 ];
 
 async function present(program: string): Promise<boolean> {
