@@ -193,6 +193,19 @@ Deno.test("a copy of whole blocks stores no content again", () => {
   same(world.read(1, 0, size), pattern(1, size));
 });
 
+Deno.test("a content comes with every batch that writes it, once in each", () => {
+  const world = new World(2, 0);
+  const [one, other] = [world.files[0]!, world.files[1]!];
+  for (let batch = 0; batch < 2; batch++) {
+    world.run(() => writeFile(world, one, 0, pattern(1, BLOCK_SIZE)));
+    world.run(() => writeFile(world, other, 0, pattern(1, BLOCK_SIZE)));
+    world.collect();
+    assert.equal(world.inFlight!.contents.length, 1);
+    assert.equal(world.inFlight!.blocks.length, 2);
+    world.settle();
+  }
+});
+
 Deno.test("a copy of a dirty block is changed apart from it", () => {
   const world = new World(2, 0);
   const [source, target] = [world.files[0]!, world.files[1]!];

@@ -69,9 +69,11 @@ export class World implements FileHost<OpenFile> {
   /** Applies what is in flight: late, so that a change of in-flight data would be seen. */
   settle(): void {
     if (this.inFlight === null) return;
+    const sent = new Set<string>();
     for (const { hash, data } of this.inFlight.contents) {
       assert.equal(createHash("sha256").update(data).digest("hex"), hex(hash));
-      assert(!this.contents.has(hex(hash)), "a content was sent twice");
+      assert(!sent.has(hex(hash)), "a content is in one batch twice");
+      sent.add(hex(hash));
       this.contents.set(hex(hash), data.slice());
     }
     const keys = new Set<string>();
