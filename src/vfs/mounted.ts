@@ -507,9 +507,10 @@ export class MountedFileSystem implements FileSystem {
     return { handle, keepCache: !this.tree.shared, directIo: this.tree.shared };
   }
 
-  /** Where a listing that begins now ends. Of other mounts' cookies only the store knows. */
+  /** Where a listing that begins now ends. Of names that others give only the store knows. */
   get #endCookie(): number {
-    return this.tree.shared ? Infinity : this.tree.counters.nextCookie;
+    const alone = !this.tree.shared && !this.#options.readOnly;
+    return alone ? this.tree.counters.nextCookie : Infinity;
   }
 
   #close(inode: number, handle: number): void {
