@@ -83,12 +83,19 @@ const KEYS: Readonly<Record<string, Readonly<Record<string, Reader>>>> = {
 type Values = Record<string, Record<string, unknown>>;
 
 /**
- * Reads the configuration: `file`, else `TARBOX_CONFIG`, else the first that is there of
- * `./tarbox.toml`, `~/.config/tarbox/tarbox.toml`, `/etc/tarbox/tarbox.toml`; else defaults.
+ * Where the configuration is: `file`, else `TARBOX_CONFIG`, else the first that is there of
+ * `./tarbox.toml`, `~/.config/tarbox/tarbox.toml`, `/etc/tarbox/tarbox.toml`; else null.
+ */
+export async function configFile(file: string | null): Promise<string | null> {
+  return file ?? Deno.env.get("TARBOX_CONFIG") ?? await firstFile();
+}
+
+/**
+ * Reads the configuration, from where {@link configFile} finds it; without one, defaults.
  * @throws {TarboxError} naming the key that is wrong
  */
 export async function loadConfig(file: string | null): Promise<Config> {
-  const path = file ?? Deno.env.get("TARBOX_CONFIG") ?? await firstFile();
+  const path = await configFile(file);
   if (path === null) return await configOf({});
   let text: string;
   try {
