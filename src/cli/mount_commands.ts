@@ -95,9 +95,10 @@ async function status(command: Command, run: Run): Promise<void> {
   const lines = records.map((found) => `${found.record.directory}  ${stateOf(found)}`);
   let told = false;
   await run(command, async (session) => {
-    const [workspaces, layers] = await Promise.all([
+    const [workspaces, layers, holders] = await Promise.all([
       session.store.workspaces(),
       session.store.layers(),
+      session.store.mounts(null),
     ]);
     const facts = {
       tenant: session.store.tenant,
@@ -110,13 +111,20 @@ async function status(command: Command, run: Run): Promise<void> {
           epoch: workspace.lease.epoch,
           heartbeatAgeSeconds: workspace.lease.ageSeconds,
         },
+        mounts: holders.filter((mount) => mount.workspace === workspace.id)
+          .map(({ holder, ageSeconds }) => ({ ...holder, heartbeatAgeSeconds: ageSeconds })),
       })),
       mounts,
     };
     told = true;
     if (session.json) return await session.out(JSON.stringify(facts, null, 2) + "\n");
     const heads = facts.workspaces.map((workspace) => {
-      const state = workspace.held
+      const state = workspace.mounts.length > 1
+        ? `shared by ${
+          workspace.mounts.map(({ host, pid, mountPoint }) => `${host}:${pid} at ${mountPoint}`)
+            .join(", ")
+        }`
+        : workspace.held
         ? `held by ${workspace.holder!.host}:${workspace.holder!.pid}` +
           (workspace.holder!.mountPoint === null ? "" : ` at ${workspace.holder!.mountPoint}`)
         : "free";

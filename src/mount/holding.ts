@@ -7,7 +7,13 @@ import { layerCommands, runLayerCommand } from "../layer/commands.ts";
 import { keepShallow } from "../layer/shallow.ts";
 import { FencedError, UnavailableError } from "../store/errors.ts";
 import { answerLoad, type Load } from "../store/loads.ts";
-import { type Chain, type Point, samePoint, type WorkspaceRow } from "../store/rows.ts";
+import {
+  type Chain,
+  type ChangedKeys,
+  type Point,
+  samePoint,
+  type WorkspaceRow,
+} from "../store/rows.ts";
 import type { Reply, Request, Store } from "../store/store.ts";
 import { Control } from "./control.ts";
 import type { Leasing } from "./leasing.ts";
@@ -51,6 +57,8 @@ export class Holding {
   readonly #flushes = new Map<number, (error: string | null) => void>();
   #inspected: ((known: readonly KnownInode[]) => void) | null = null;
   #rebased: ((forget: Forget) => void) | null = null;
+  /** Node ids of inodes that were open when this mount went to shared mode. */
+  readonly #keptPages = new Map<number, number>();
   #shared: ((told: Extract<ToMain, { type: "shared" }>) => void) | null = null;
   /** Commands run one after the other: each pauses the tree. */
   #commands: Promise<unknown> = Promise.resolve();
@@ -101,9 +109,14 @@ export class Holding {
         onWaiting: (error) => this.#waiting(error),
         onFailed: (error) => this.#failed(error),
       });
+      const pages = this.#keptPages;
       await leasing.start({
         send: (message) => this.#thread.send(message),
         headIs: (workspace) => this.#headIs(workspace),
+        changed: (keys) => this.#dropPages(keys),
+        get keepsPages() {
+          return pages.size > 0;
+        },
         wantsShare: () => void this.#execute("share", {}).catch(console.error),
         beat: (error) => this.#beat(error),
         retryTimeoutMs: this.#options.retryTimeoutMs,
@@ -372,8 +385,9 @@ export class Holding {
         const told = Promise.withResolvers<Extract<ToMain, { type: "shared" }>>();
         this.#shared = told.resolve;
         this.#thread.send({ type: "share" });
-        const { locks, ...rest } = await told.promise;
+        const { locks, open, ...rest } = await told.promise;
         forget = rest.forget;
+        for (const [inode, id] of open) this.#keptPages.set(inode, id);
         return locks;
       });
     } finally {
@@ -381,6 +395,14 @@ export class Holding {
     }
     if (forget !== null) await this.#invalidate(forget);
     return null;
+  }
+
+  /** Another mount changed files that were open here when it came: their pages are stale. */
+  #dropPages(keys: ChangedKeys | null): void {
+    for (const inode of keys?.inodes ?? this.#keptPages.keys()) {
+      const id = this.#keptPages.get(inode);
+      if (id !== undefined) void invalidateInode(this.#device, id);
+    }
   }
 
   /** Has the kernel forget what it cached of the tree before the switch. */

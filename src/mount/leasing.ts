@@ -1,6 +1,6 @@
 import { EIO } from "../base/errno.ts";
 import { FencedError, UnavailableError } from "../store/errors.ts";
-import type { Holder, Lease, WorkspaceRow } from "../store/rows.ts";
+import type { ChangedKeys, Holder, Lease, WorkspaceRow } from "../store/rows.ts";
 import type { Known, LockRow, Seen } from "../store/sharing.ts";
 import type { Store } from "../store/store.ts";
 import type { Rebase } from "../vfs/rebase.ts";
@@ -11,7 +11,7 @@ import type { Catching, LockChanges, ToWorker } from "./messages.ts";
 const SHARE_SECONDS = 60;
 
 /** Milliseconds for which others may take the lease that was yielded to them. */
-const COURTESY_MS = 20;
+const COURTESY_MS = 5;
 
 /** Milliseconds between looks at a lease that somebody has, should notifications not arrive. */
 const LOOK_MS = 100;
@@ -27,6 +27,10 @@ export interface LeaseOwner {
   send(message: ToWorker): void;
   /** The head may be another one; returns what the tree must learn when its lineage is. */
   headIs(workspace: WorkspaceRow): Promise<Rebase | null>;
+  /** Other mounts changed these keys; null: it is not known which. */
+  changed(keys: ChangedKeys | null): void;
+  /** Whether the kernel has pages of a file that it does not ask for again. */
+  readonly keepsPages: boolean;
   /** This mount was alone, and another one is there: it is to go to shared mode. */
   wantsShare(): void;
   /** The database answered, is away, or has given the lease to somebody else. */
@@ -126,6 +130,8 @@ export class Leasing {
       const lease = this.#lease;
       this.#lease = null;
       this.#begun = false;
+      // Who wanted the lease has its turn now, and asks again for the next.
+      this.#wantedMs = 0;
       this.#yieldedMs = Date.now();
       if (lease !== null) await this.#store.detach(this.#workspace, lease.epoch);
     } catch (error) {
@@ -233,12 +239,20 @@ export class Leasing {
     }
   }
 
-  /** Takes mounts away whose process on this machine is gone, and those that are stale. */
-  async #forgetDead(): Promise<void> {
+  /**
+   * Says that this mount lives, and takes those away whose process on this machine is gone or whose
+   * heartbeat is old.
+   */
+  async #forgetDead(): ReturnType<Store["beatMount"]> {
+    const beat = await this.#store.beatMount(this.#workspace, this.#mount, STALE_SECONDS);
+    if (beat.others === 0) return beat;
+    let { others } = beat;
     for (const { id, holder } of await this.#store.mounts(this.#workspace)) {
-      if (holderIsDead({ holder })) await this.#store.leaveMount(this.#workspace, id);
+      if (id === this.#mount || !holderIsDead({ holder })) continue;
+      await this.#store.leaveMount(this.#workspace, id);
+      others--;
     }
-    await this.#store.beatMount(this.#workspace, this.#mount, STALE_SECONDS);
+    return { ...beat, others };
   }
 
   /** Tries to take the lease. @returns whether it is ours now */
@@ -295,12 +309,13 @@ export class Leasing {
         if (this.#asking!.write) return false;
         const catching = await this.#catching(seen);
         this.#asking = null;
+        this.#wishedMs = 0;
         this.#owner.send({ type: "seen", question, catching });
         return true;
       }
     } else {
       const courtesy = this.#yieldedMs + COURTESY_MS - Date.now();
-      if (courtesy > 0) await Promise.race([event, pause(courtesy)]);
+      if (courtesy > 0) await pause(courtesy);
     }
     if (this.#others === 0 && await this.#take({ alone: true })) {
       await this.#grant(true);
@@ -346,6 +361,7 @@ export class Leasing {
     const rebase = await this.#owner.headIs(seen.workspace);
     this.#known = { version: seen.version, lockVersion: seen.lockVersion };
     const { changed, counters, locks } = seen;
+    this.#owner.changed(changed);
     return { rebase, changed, counters, locks };
   }
 
@@ -359,11 +375,7 @@ export class Leasing {
   async #beat(): Promise<void> {
     try {
       if (this.#lease !== null) await this.#store.heartbeat(this.#workspace, this.#lease.epoch);
-      const { others, wanted } = await this.#store.beatMount(
-        this.#workspace,
-        this.#mount,
-        STALE_SECONDS,
-      );
+      const { others, wanted } = await this.#forgetDead();
       this.#others = others;
       if (wanted) this.#wanted();
       if (others === 0 && this.#shared) {
@@ -402,6 +414,16 @@ export class Leasing {
     this.#event.resolve();
     this.#event = Promise.withResolvers();
     if (wantedBy !== null && wantedBy !== this.#mount) this.#wanted();
+    else if (this.#shared && this.#owner.keepsPages) void this.#glance();
+  }
+
+  /** Looks at what others changed before anybody asks: the kernel may have pages of it. */
+  async #glance(): Promise<void> {
+    try {
+      this.#owner.changed((await this.#look()).changed);
+    } catch (error) {
+      if (!(error instanceof UnavailableError)) console.error("looking at changes:", error);
+    }
   }
 
   /** Another mount wants the lease. */

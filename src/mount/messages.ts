@@ -51,7 +51,13 @@ export type ToMain =
   /** Locks were given up out of a turn. */
   | { readonly type: "locks"; readonly locks: LockChanges }
   /** What the kernel may have cached when the mount went to shared mode. */
-  | { readonly type: "shared"; readonly forget: Forget; readonly locks: LockChanges }
+  | {
+    readonly type: "shared";
+    readonly forget: Forget;
+    readonly locks: LockChanges;
+    /** Inodes that are open, with their node ids: the kernel keeps on caching their pages. */
+    readonly open: readonly (readonly [inode: number, id: number])[];
+  }
   /** The mount is gone and everything is committed, unless `error` says what is lost. */
   | { readonly type: "ended"; readonly error: string | null }
   /** An invariant is broken: nothing may be trusted, the mount stops. */

@@ -287,7 +287,8 @@ class Requests implements Waiter {
         this.#fileSystem.head.shared = true;
         this.#turns.share();
         const locks = this.#fileSystem.head.takeLockChanges();
-        return this.#send({ type: "shared", forget, locks });
+        const open = this.#fileSystem.head.openInodes;
+        return this.#send({ type: "shared", forget, locks, open });
       }
       case "flush":
       case "pause":

@@ -2,8 +2,11 @@ import { SYNTHETIC_INODE } from "../store/rows.ts";
 import type { Context } from "../vfs/operations.ts";
 import type { Wait } from "../vfs/suspension.ts";
 
-/** Milliseconds for which a turn lasts at least while others wait for theirs. */
+/** Milliseconds for which a turn lasts while others wait for theirs and operations come in a row. */
 const TURN_MS_MIN = 10;
+
+/** Milliseconds without an operation after which a turn that others wait for ends before that. */
+const IDLE_MS = 1;
 
 /** Milliseconds for which the end of a turn waits for loads of operations that began in it. */
 const LOADS_MS_MAX = 200;
@@ -54,6 +57,8 @@ export class Turns {
   #held: boolean;
   #turn = 0;
   #startedMs = 0;
+  /** When an operation was last let run. */
+  #activeMs = 0;
   /** When the end of the turn was asked for; null: it was not. */
   #endingMs: number | null = null;
   /** What must be committed before the turn is over; null: that was not asked yet. */
@@ -86,6 +91,7 @@ export class Turns {
   before(operation: string, inode: number, context: Context): Wait | null {
     if (!this.#shared || FREE.has(operation) || inode >= SYNTHETIC_INODE) return null;
     if (this.#held && (this.#endingMs === null || context.turn === this.#turn)) {
+      this.#activeMs = performance.now();
       context.turn = this.#turn;
       return null;
     }
@@ -165,8 +171,8 @@ export class Turns {
    */
   tick(nowMs: number): number | null {
     if (this.#endingMs === null || !this.#held) return null;
-    const early = this.#startedMs + TURN_MS_MIN - nowMs;
-    if (early > 0) return early;
+    const early = Math.min(this.#startedMs + TURN_MS_MIN, this.#activeMs + IDLE_MS) - nowMs;
+    if (early > 0) return Math.ceil(early);
     if (this.#sequence === null) {
       const left = this.#endingMs + LOADS_MS_MAX - nowMs;
       if (this.#loading > 0 && left > 0) return left;

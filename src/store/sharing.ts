@@ -72,8 +72,8 @@ export interface Sharing {
     mount: number,
     staleSeconds: number,
   ): Promise<{ readonly others: number; readonly wanted: boolean }>;
-  /** The mounts of a workspace, also those whose heartbeat is old. */
-  mounts(workspace: number): Promise<MountRow[]>;
+  /** The mounts of a workspace (null: of all), also those whose heartbeat is old. */
+  mounts(workspace: number | null): Promise<MountRow[]>;
   /**
    * Takes the lease when it is free or `options` allow to fence its holder, whose mount then goes with
    * its locks. A mount of `holder` must still be registered.

@@ -99,6 +99,12 @@ export class MountedFileSystem implements FileSystem {
     this.#flocks.shared = shared;
   }
 
+  /** Inodes that are open, with their node ids. */
+  get openInodes(): [inode: number, id: number][] {
+    const inodes = new Set([...this.#handles.values()].map(({ inode }) => inode));
+    return [...inodes].map((inode) => [inode, this.tree.ids.id(inode)]);
+  }
+
   /** Locks that processes of other mounts have. */
   set foreignLocks(locks: readonly ForeignLock[]) {
     this.#records.foreign = locks.filter(({ flock }) => !flock);

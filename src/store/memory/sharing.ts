@@ -32,6 +32,7 @@ export class SharedWorkspace {
 /** The part of a store in memory that several mounts of one workspace use. */
 export abstract class MemorySharing extends MemoryImages {
   protected abstract shared(workspace: number): SharedWorkspace;
+  protected abstract workspaceIds(): number[];
   protected abstract workspaceOf(id: number): WorkspaceRow;
 
   async joinMount(id: number, holder: Holder): Promise<number> {
@@ -69,13 +70,15 @@ export abstract class MemorySharing extends MemoryImages {
     };
   }
 
-  async mounts(id: number): Promise<MountRow[]> {
-    return [...this.shared(id).mounts].map(([mount, { holder, heartbeat }]) => ({
-      id: mount,
-      workspace: id,
-      holder,
-      ageSeconds: (Date.now() - heartbeat) / 1000,
-    }));
+  async mounts(id: number | null): Promise<MountRow[]> {
+    return (id === null ? this.workspaceIds() : [id]).flatMap((workspace) =>
+      [...this.shared(workspace).mounts].map(([mount, { holder, heartbeat }]) => ({
+        id: mount,
+        workspace,
+        holder,
+        ageSeconds: (Date.now() - heartbeat) / 1000,
+      }))
+    );
   }
 
   async wantLease(id: number, mount: number): Promise<void> {

@@ -43,6 +43,10 @@ class MemoryStore extends MemorySharing implements Store {
     return workspaceRow(this.#byId(id));
   }
 
+  protected workspaceIds(): number[] {
+    return [...this.#workspaces.keys()];
+  }
+
   protected newId(): number {
     return ++this.#lastId;
   }

@@ -86,11 +86,12 @@ export class PostgresSharing {
     return { others: others.others, wanted: others.wanted };
   }
 
-  async mounts(workspace: number): Promise<MountRow[]> {
+  async mounts(workspace: number | null): Promise<MountRow[]> {
     const rows = await this.#pool.read(
       `select mount_id, workspace_id, holder,
               extract(epoch from now() - heartbeat)::float8 as age
-         from mounts where tenant_id = $1 and workspace_id = $2 order by mount_id`,
+         from mounts where tenant_id = $1 and ($2::int is null or workspace_id = $2)
+        order by mount_id`,
       [this.#tenant, workspace],
     );
     return rows.map(({ mount_id, workspace_id, holder, age }) => ({

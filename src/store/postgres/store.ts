@@ -164,7 +164,7 @@ class PostgresStore extends PostgresCatalog implements Store {
     return this.sharing.beatMount(workspace, mount, staleSeconds);
   }
 
-  mounts(workspace: number): Promise<MountRow[]> {
+  mounts(workspace: number | null): Promise<MountRow[]> {
     return this.sharing.mounts(workspace);
   }
 
