@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { type LogLine, Model, type Node, type Operation, pattern } from "./crash_model.ts";
 
@@ -31,9 +32,13 @@ export function readLog(name: string, path: string): Log {
 /** What is found at a path. */
 export type Found = Pick<Node, "kind" | "mode" | "content" | "target"> & { readonly links: number };
 
-/** Reads everything below a folder, by path relative to it. */
+/**
+ * Reads everything below a folder, by path relative to it. A folder that is not there holds nothing:
+ * making it is an operation like any other, and what was fsynced in it is missed by the check.
+ */
 export function readTree(folder: string): Map<string, Found> {
   const found = new Map<string, Found>();
+  if (!existsSync(folder)) return found;
   const read = (directory: string) => {
     for (const { name } of Deno.readDirSync(join(folder, directory))) {
       const path = directory === "" ? name : `${directory}/${name}`;

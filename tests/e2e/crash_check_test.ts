@@ -1,5 +1,6 @@
 /** The check of the crash test, shown what it must refuse. */
-import { checkPrefix, type Done, type Found, type Log } from "./crash_check.ts";
+import { join } from "node:path";
+import { checkPrefix, type Done, type Found, type Log, readTree } from "./crash_check.ts";
 import { Model, type Operation } from "./crash_model.ts";
 
 function write(path: string, at: number, seed: number): Operation {
@@ -97,4 +98,10 @@ Deno.test("what is no prefix is refused", () => {
   const extra = found(LOGS, [5, 4]);
   extra.set("common/w0-7", file);
   refuses("a name that nobody made", extra);
+});
+
+Deno.test("a folder that a crash took is a prefix unless something in it was fsynced", () => {
+  const gone = readTree(join(import.meta.dirname!, "no such round"));
+  checkPrefix([TWO], gone);
+  refuses("a folder in which something was fsynced", gone);
 });

@@ -3,6 +3,7 @@
  * answered (spec/durability.md, rules 1, 2 and 4). A run is named by its seed: TARBOX_SEED repeats it,
  * as far as moments can be repeated.
  */
+import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { checkPrefix, type Found, type Log, readLog, readTree } from "./crash_check.ts";
 import { random } from "./crash_model.ts";
@@ -165,7 +166,7 @@ export async function crashes(
       const there = checkPrefix(logs, load.found());
       if (kept !== null) {
         checkPrefix(keptLogs, kept.found());
-        await Deno.remove(join(tarbox.mountPoint, kept.round), { recursive: true });
+        await rm(join(tarbox.mountPoint, kept.round), { recursive: true, force: true });
       }
       const counts = logs.map(({ done }, index) => `${there[index]} of ${done.length}`);
       console.log(`${load.round}: there are at least ${counts.join(", ")}`);

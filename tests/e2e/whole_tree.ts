@@ -1,7 +1,7 @@
 /**
  * Everything that a program can see of a tree: of each entry its type, mode, owner, links, inode
- * number, size, blocks, times in nanoseconds, device, link target and xattrs, and the SHA-256 of
- * each content.
+ * number, size, blocks, times in nanoseconds, device and xattrs; the target of each link and the
+ * SHA-256 of each content.
  */
 export interface WholeTree {
   readonly attributes: readonly string[];
@@ -9,9 +9,11 @@ export interface WholeTree {
 }
 
 const ATTRIBUTES = String
-  .raw`find . -name .tarbox -prune -o -printf '%P\t%y %m %U %G %n %i %s %b %T@ %C@ %A@\t%l\0'`;
+  .raw`find . -name .tarbox -prune -o -printf '%P\t%y %m %U %G %n %i %s %b %T@ %C@ %A@\0'`;
 const XATTRS = "find . -print0 | xargs -0 getfattr -h -d -m - -e hex 2>&1";
-const CONTENTS = "find . -type f -print0 | xargs -0 sha256sum -z";
+/** Targets of links are contents, too: reading them moves their access times. */
+const CONTENTS = String.raw`find . -name .tarbox -prune -o -type l -printf '%P\t%l\0'
+  find . -type f -print0 | xargs -0 sha256sum -z`;
 
 /**
  * Reads a whole tree.
