@@ -1,4 +1,4 @@
-/** Rows that only Tarbox has: layers by the number of files, and a tree of a million. */
+/** Rows that only Tarbox has: layers by the number of files and of layers, and a tree of a million. */
 import { join } from "node:path";
 import type { Fixtures } from "./fixtures.ts";
 import { type Row, type Work, workBetween } from "./measure.ts";
@@ -6,6 +6,7 @@ import { makeCold, settle, type Tarbox } from "./targets.ts";
 import { type Home, run } from "./tarbox.ts";
 
 const FILES = { small: [1000, 5000], full: [1000, 20_000, 200_000] } as const;
+const LAYERS = { small: [10, 300], full: [10, 1000, 10_000] } as const;
 const MANY = { small: 20_000, full: 1_000_000 } as const;
 
 async function timed(work: () => void | Promise<unknown>): Promise<number> {
@@ -57,6 +58,47 @@ export async function layerRows(
     }
     await run(["rm", "-rf", tree]);
     await settle(target);
+  }
+  return rows;
+}
+
+/** Checkpoint, switch, undo and fork with more and more layers in the workspace. */
+export async function layerCountRows(
+  target: Tarbox,
+  fixtures: Fixtures,
+  runs: number,
+  wanted: (name: string) => boolean,
+): Promise<Row[]> {
+  const rows: Row[] = [];
+  const control = join(target.directory, ".tarbox/layers");
+  const file = join(target.directory, "layer-count");
+  let layers = 0;
+  for (const count of LAYERS[fixtures.size]) {
+    const names = ["checkpoint without a name", "switch", "undo", "fork"]
+      .map((what) => `${what}, ${count} layers`);
+    if (!names.some(wanted)) continue;
+    for (; layers < count; layers++) {
+      Deno.writeTextFileSync(join(control, "new"), `many-${layers}`);
+    }
+    const times = new Map(names.map((name) => [name, [] as number[]]));
+    const works = new Map<string, Work>();
+    for (let i = 0; i < runs; i++) {
+      const steps: (() => void | Promise<unknown>)[] = [
+        () => target.home.tarbox("checkpoint"),
+        () => Deno.writeTextFileSync(join(control, "switch"), "many-3"),
+        () => target.home.tarbox("undo"),
+        () => target.home.tarbox("fork", `of-${count}-${i}`),
+      ];
+      for (const [step, name] of names.entries()) {
+        Deno.writeTextFileSync(file, `${count} ${i} ${step}\n`);
+        const before = target.counts();
+        times.get(name)!.push(await timed(steps[step]!));
+        works.set(name, workBetween(before, target.counts()));
+      }
+    }
+    for (const name of names) {
+      rows.push({ name, milliseconds: { tarbox: times.get(name)! }, work: works.get(name)! });
+    }
   }
   return rows;
 }

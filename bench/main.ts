@@ -9,7 +9,7 @@ import { parseArgs } from "node:util";
 import { packages } from "../tests/tools/packages.ts";
 import { chart } from "./chart.ts";
 import { makeFixtures, type Size } from "./fixtures.ts";
-import { imageRows, layerRows, manyFilesRows } from "./layers.ts";
+import { imageRows, layerCountRows, layerRows, manyFilesRows } from "./layers.ts";
 import { measure, type Row } from "./measure.ts";
 import { nullRow } from "./null.ts";
 import { machine, type Results, table, workTable } from "./report.ts";
@@ -70,6 +70,7 @@ async function everything(base: string): Promise<Row[]> {
       rows.push(await measure(workload, targets, runs));
     }
     rows.push(...await layerRows(tarbox, fixtures, runs, wanted));
+    rows.push(...await layerCountRows(tarbox, fixtures, runs, wanted));
     const other = new Home(binary, base, "other");
     rows.push(...await imageRows(tarbox, other, fixtures, runs, wanted));
     rows.push(...await manyFilesRows(tarbox, fixtures, runs, wanted));

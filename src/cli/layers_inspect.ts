@@ -93,10 +93,13 @@ async function check(session: Session, ref: string): Promise<number> {
     seal = await onWorkspace(session, "seal", { message: "fsck" }) as LayerFacts | null;
     resolved = await resolve(store, session.workspace, ref);
     // Whatever is written from here on is above this layer.
-    const base = (await store.layers()).find((layer) =>
-      seal === null ? layer.id === resolved.workspace.base : layer.uid === seal.id
-    );
-    if (base !== undefined) resolved = { ...resolved, point: base.point };
+    const { base: under } = resolved.workspace;
+    const base = seal !== null
+      ? await store.layerOfUid(seal.id)
+      : under === null
+      ? null
+      : await store.layer(under);
+    if (base !== null) resolved = { ...resolved, point: base.point };
   }
   try {
     const report = await checkState(store, resolved.point);

@@ -7,7 +7,6 @@ import { compare, nameStatusLine, unifiedDiff } from "../layer/diff.ts";
 import { readRecords } from "../mount/record.ts";
 import { spawnDaemon } from "../mount/spawn.ts";
 import { unmount } from "../mount/unmount.ts";
-import type { LayerRow } from "../store/rows.ts";
 import { examples } from "./examples.ts";
 import { onWorkspace } from "./layers_session.ts";
 import type { MergeFacts } from "./layer_commands.ts";
@@ -174,7 +173,7 @@ async function runIn(cwd: string, [program, ...args]: readonly string[]): Promis
 async function showChanges(session: Session, name: string): Promise<number> {
   const { store } = session;
   const row = (await store.workspace(name))!;
-  const base: LayerRow | undefined = (await store.layers()).find(({ id }) => id === row.base);
+  const base = row.base === null ? null : await store.layer(row.base);
   const compared = await compare(store, {
     from: { point: base?.point ?? null, label: base?.name ?? "empty" },
     to: { point: row.head, label: name },

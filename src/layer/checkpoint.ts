@@ -1,4 +1,4 @@
-import { ENOENT } from "../base/errno.ts";
+import { EEXIST, ENOENT } from "../base/errno.ts";
 import { TarboxError } from "../base/errors.ts";
 import { hex } from "../base/bytes.ts";
 import { nowNanoseconds } from "../base/clock.ts";
@@ -40,37 +40,32 @@ export async function checkpoint(
   if (name !== undefined) {
     return (await store.seal(workspace.id, epoch, { uid: newUid(), name, message })).layer;
   }
-  return await sealUnder(store, workspace, epoch, message, (taken) => {
-    let highest = 0;
-    for (const other of taken) {
-      const match = /^ckpt-(\d{1,15})$/.exec(other);
-      if (match !== null) highest = Math.max(highest, Number(match[1]));
-    }
-    return `ckpt-${highest + 1}`;
-  });
+  return await sealUnder(
+    store,
+    workspace,
+    epoch,
+    message,
+    async () => `ckpt-${await store.highestNumber(workspace.id, "ckpt") + 1}`,
+  );
 }
 
-/** Seals under a name chosen from those taken; chooses again when another took it meanwhile. */
+/** Seals under a chosen name; chooses again when another took it meanwhile. */
 async function sealUnder(
   store: Store,
   workspace: WorkspaceRow,
   epoch: number | null,
   message: string,
-  choose: (taken: ReadonlySet<string>) => string,
+  choose: () => Promise<string>,
 ): Promise<LayerRow> {
   let last = "";
   for (let attempt = 1;; attempt++) {
-    const layers = await store.layers();
-    const name = choose(
-      new Set(layers.filter((l) => l.workspace === workspace.id).map((l) => l.name)),
-    );
+    const name = await choose();
     try {
       return (await store.seal(workspace.id, epoch, { uid: newUid(), name, message })).layer;
     } catch (error) {
-      const raced = error instanceof TarboxError && name !== last && attempt < NAME_ATTEMPTS;
-      const taken = raced && (await store.layers())
-        .some((layer) => layer.workspace === workspace.id && layer.name === name);
-      if (!taken) throw error;
+      const raced = error instanceof TarboxError && error.systemErrno === EEXIST && name !== last &&
+        attempt < NAME_ATTEMPTS;
+      if (!raced) throw error;
       last = name;
     }
   }
@@ -85,11 +80,13 @@ export async function autoCheckpoint(
 ): Promise<LayerRow> {
   const now = new Date(Number(nowNanoseconds() / 1_000_000n)).toISOString();
   const stem = `auto-${now.slice(0, 19).replaceAll(/[-:]/g, "").replace("T", "-")}`;
-  return await sealUnder(store, workspace, epoch, message, (taken) => {
-    if (!taken.has(stem)) return stem;
-    let count = 2;
-    while (taken.has(`${stem}-${count}`)) count++;
-    return `${stem}-${count}`;
+  return await sealUnder(store, workspace, epoch, message, async () => {
+    const [same, highest] = await Promise.all([
+      store.layerNamed(workspace.id, stem),
+      store.highestNumber(workspace.id, stem),
+    ]);
+    if (same?.workspace !== workspace.id && highest === 0) return stem;
+    return `${stem}-${Math.max(highest, 1) + 1}`;
   });
 }
 
@@ -98,13 +95,12 @@ export async function autoCheckpoint(
  * was dropped its changes belong to the head, though they were not made since it was opened.
  */
 export async function unsealed(store: Store, workspace: WorkspaceRow): Promise<boolean> {
-  const [changed, layers, row] = await Promise.all([
+  const [changed, row] = await Promise.all([
     store.headChanged(workspace.id),
-    store.layers(),
     requireWorkspace(store, workspace.name),
   ]);
   const { head } = row;
-  const base = layers.find((layer) => layer.id === row.base)?.point ?? null;
+  const base = row.base === null ? null : (await store.layer(row.base))?.point ?? null;
   if (base === null) return !await isFresh(store, head);
   if (changed) return true;
   const after = base.lineage === head.lineage ? base.ordinal : -1;
@@ -115,9 +111,11 @@ export async function unsealed(store: Store, workspace: WorkspaceRow): Promise<b
 
 /** Whether a head on nothing is the empty tree that a new workspace has. */
 async function isFresh(store: Store, head: Point): Promise<boolean> {
+  const chain = await store.chain(head);
+  if ((await store.list(chain, ROOT_INODE, 0, 1)).length > 0) return false;
   const keys = await store.changedKeys(head.lineage, -1, head.ordinal);
   if (keys.dentries.length > 0 || keys.inodes.some((inode) => inode !== ROOT_INODE)) return false;
-  const [root] = await store.inodes(await store.chain(head), [ROOT_INODE]);
+  const [root] = await store.inodes(chain, [ROOT_INODE]);
   return root !== undefined && root.ctime === root.btime;
 }
 
@@ -168,9 +166,9 @@ export async function undo(
   epoch: number | null,
 ): Promise<Switched> {
   const row = await requireWorkspace(store, workspace.name);
-  const chain = ancestry(await store.layers(), row.base);
-  const target = chain[await unsealed(store, row) ? 0 : 1];
-  if (target === undefined) {
+  const steps = await unsealed(store, row) ? 0 : 1;
+  const target = row.base === null ? null : await store.layerBelow(row.base, steps);
+  if (target === null) {
     throw new TarboxError("undo: there is no layer below", "`tarbox layers` shows the chain", 1, {
       errno: ENOENT,
     });
@@ -265,7 +263,7 @@ export async function fork(
     }
     const dirty = await unsealed(store, source);
     if (!dirty) {
-      layer = (await store.layers()).find((other) => other.id === source.base) ?? null;
+      layer = source.base === null ? null : await store.layer(source.base);
     } else if (source.id === workspace.id) {
       layer = await autoCheckpoint(store, source, epoch, `for the fork ${name}`);
     } else {

@@ -19,6 +19,9 @@ export interface Resolved {
 /** Fewest digits that count as an id prefix. */
 const MIN_PREFIX = 4;
 
+/** Most layers that the error for a prefix of several shows. */
+const PREFIX_SHOWN = 8;
+
 /**
  * The workspace of this name.
  * @throws {TarboxError} when there is none, with the nearest name.
@@ -40,73 +43,58 @@ export async function requireWorkspace(store: Store, name: string): Promise<Work
  * more), `head`, `@{TIME}` (the last layer sealed at or before that local or ISO time), each with
  * `~N` for the Nth below it, and `WORKSPACE/REF` for another workspace (spec/layers.md).
  * A name is looked for among the workspace's own layers first, then among those its head stands on.
+ * A few round trips by index, however many layers there are; `~N` costs the steps.
  * @throws {TarboxError} when nothing or more than one thing is named.
  */
 export async function resolve(store: Store, workspace: string, ref: string): Promise<Resolved> {
-  const row = await requireWorkspace(store, workspace);
-  const layers = await store.layers();
-  const own = layers.filter((layer) => layer.workspace === row.id);
-  const chain = ancestry(layers, row.base);
-  // A name as a whole wins over every other reading of it.
-  const exact = named(own, chain, ref);
-  if (exact !== null) return sealed(row, exact);
-
+  // No name of a layer holds a slash.
   const slash = ref.indexOf("/");
   if (slash > 0 && !ref.startsWith("@{")) {
     return await resolve(store, ref.slice(0, slash), ref.slice(slash + 1));
   }
+  const row = await requireWorkspace(store, workspace);
   const match = /^(.*?)(?:~(\d*))?$/s.exec(ref)!;
   const base = match[1]!;
   const steps = match[2] === undefined ? 0 : match[2] === "" ? 1 : Number(match[2]);
   if (base === "head") {
     if (steps === 0) return { point: row.head, layer: null, workspace: row, label: "head" };
-    const layer = chain[steps - 1];
-    if (layer === undefined) throw tooFar(ref, chain.length);
-    return sealed(row, layer);
+    const layer = row.base === null ? null : await store.layerBelow(row.base, steps - 1);
+    return sealed(row, layer ?? await tooFar(store, ref, row.base));
   }
   const start = base.startsWith("@{") && base.endsWith("}")
-    ? atTime(base, own, chain)
-    : named(own, chain, base) ?? byPrefix(base, own, layers) ??
-      missing(base, [...own, ...chain].map((layer) => layer.name));
-  const layer = steps === 0 ? start : ancestry(layers, start.id)[steps];
-  if (layer === undefined) throw tooFar(ref, ancestry(layers, start.id).length - 1);
-  return sealed(row, layer);
+    ? await atTime(store, row, base)
+    : await store.layerNamed(row.id, base) ?? await byPrefix(store, row, base) ??
+      await missing(store, row, base);
+  if (steps === 0) return sealed(row, start);
+  const layer = await store.layerBelow(start.id, steps);
+  return sealed(row, layer ?? await tooFar(store, ref, start.parent));
 }
 
 function sealed(workspace: WorkspaceRow, layer: LayerRow): Resolved {
   return { point: layer.point, layer, workspace, label: layer.name };
 }
 
-function named(
-  own: readonly LayerRow[],
-  chain: readonly LayerRow[],
-  name: string,
-): LayerRow | null {
-  return own.find((layer) => layer.name === name) ??
-    chain.find((layer) => layer.name === name) ?? null;
-}
-
 /** @throws {TarboxError} when the prefix fits several layers. */
-function byPrefix(
+async function byPrefix(
+  store: Store,
+  { id }: WorkspaceRow,
   prefix: string,
-  own: readonly LayerRow[],
-  all: readonly LayerRow[],
-): LayerRow | null {
+): Promise<LayerRow | null> {
   if (prefix.length < MIN_PREFIX || !/^[0-9a-f]+$/i.test(prefix)) return null;
-  const digits = prefix.toLowerCase();
   // Ids are of the whole tenant, so a prefix may name a layer of any workspace.
-  const near = own.filter((layer) => layer.uid.startsWith(digits));
-  const fitting = near.length > 0 ? near : all.filter((layer) => layer.uid.startsWith(digits));
+  const fitting = await store.layersOfPrefix(id, prefix.toLowerCase(), PREFIX_SHOWN + 1);
   if (fitting.length <= 1) return fitting[0] ?? null;
+  const count = fitting.length > PREFIX_SHOWN ? `more than ${PREFIX_SHOWN}` : fitting.length;
   throw new TarboxError(
-    `reference ${prefix}: fits ${fitting.length} layers`,
+    `reference ${prefix}: fits ${count} layers`,
     "give more digits: " +
-      fitting.slice(0, 8).map((layer) => `${layer.uid.slice(0, 12)} ${layer.name}`).join(", "),
+      fitting.slice(0, PREFIX_SHOWN).map((layer) => `${layer.uid.slice(0, 12)} ${layer.name}`)
+        .join(", "),
   );
 }
 
 /** @throws {TarboxError} for a time that cannot be read, or before the first layer. */
-function atTime(ref: string, own: readonly LayerRow[], chain: readonly LayerRow[]): LayerRow {
+async function atTime(store: Store, { id }: WorkspaceRow, ref: string): Promise<LayerRow> {
   const written = ref.slice(2, -1).trim();
   // A date alone is read as local midnight as well, where Date would take it for UTC.
   const iso = /^\d{4}-\d{2}-\d{2}$/.test(written) ? `${written}T00:00` : written.replace(" ", "T");
@@ -117,15 +105,8 @@ function atTime(ref: string, own: readonly LayerRow[], chain: readonly LayerRow[
       "write it as @{2026-01-15 10:30} (local time) or @{2026-01-15T10:30:00Z}",
     );
   }
-  let best: LayerRow | null = null;
-  for (const layer of [...chain, ...own]) {
-    const sealedAt = layer.createdAt.getTime();
-    if (sealedAt > time) continue;
-    const newer = best === null || sealedAt > best.createdAt.getTime() ||
-      (sealedAt === best.createdAt.getTime() && layer.id > best.id);
-    if (newer) best = layer;
-  }
-  if (best !== null) return best;
+  const layer = await store.layerAt(id, new Date(time));
+  if (layer !== null) return layer;
   throw new TarboxError(
     `reference ${ref}: no layer was sealed at or before ${formatTime(new Date(time))}`,
     "`tarbox layers` shows when each was sealed",
@@ -134,7 +115,14 @@ function atTime(ref: string, own: readonly LayerRow[], chain: readonly LayerRow[
   );
 }
 
-function missing(ref: string, names: readonly string[]): never {
+/** Reads all names, to tell which one may have been meant. */
+async function missing(store: Store, row: WorkspaceRow, ref: string): Promise<never> {
+  const layers = await store.layers();
+  const names = [
+    ...layers.filter(({ workspace }) => workspace === row.id),
+    ...ancestry(layers, row.base),
+  ]
+    .map(({ name }) => name);
   throw new TarboxError(
     `reference ${ref}: there is no such layer`,
     suggest(ref, names) ?? "`tarbox layers` shows what there is",
@@ -143,9 +131,11 @@ function missing(ref: string, names: readonly string[]): never {
   );
 }
 
-function tooFar(ref: string, below: number): TarboxError {
-  return new TarboxError(
-    `reference ${ref}: there are only ${below} layers below`,
+/** @param below the first layer below; null: there is none */
+async function tooFar(store: Store, ref: string, below: number | null): Promise<never> {
+  const count = ancestry(await store.layers(), below).length;
+  throw new TarboxError(
+    `reference ${ref}: there are only ${count} layers below`,
     "`tarbox layers` shows them",
     1,
     { errno: ENOENT },

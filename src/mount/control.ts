@@ -115,17 +115,21 @@ export class Control {
   async #facts(file: string): Promise<string> {
     const { store, directory } = this.#host;
     const workspace = (await store.workspace(this.#host.workspace))!;
-    const layers = await store.layers();
-    const chain = ancestry(layers, workspace.base);
+    const current = async () =>
+      workspace.base === null ? null : (await store.layer(workspace.base))?.name ?? null;
+    const below = async () => ancestry(await store.layers(), workspace.base);
     switch (file) {
       case "layers/list":
-        return chain.map(line).join("");
-      case "layers/current":
-        return chain.length === 0 ? "" : `${chain[0]!.name}\n`;
+        return (await below()).map(line).join("");
+      case "layers/current": {
+        const name = await current();
+        return name === null ? "" : `${name}\n`;
+      }
       case "layers/tree":
-        return await treeText(store, layers);
+        return await treeText(store, await store.layers());
       case "at":
-        return [...new Set(chain.map(({ name }) => name))].map((name) => `${name}\n`).join("");
+        return [...new Set((await below()).map(({ name }) => name))].map((name) => `${name}\n`)
+          .join("");
       case "stats/mount":
         return json({
           tenant: store.tenant,
@@ -133,12 +137,14 @@ export class Control {
           directory,
           process: Deno.pid,
           head: workspace.head,
-          layer: chain[0]?.name ?? null,
+          layer: await current(),
           epoch: workspace.lease?.epoch ?? null,
           heartbeatAgeSeconds: workspace.lease?.ageSeconds ?? null,
           ...this.#host.counts(),
         });
       case "stats/usage": {
+        const layers = await store.layers();
+        const chain = ancestry(layers, workspace.base);
         const shown = chain.slice(0, USAGE_LAYERS);
         const usage = await layerUsage(store, shown, layers);
         return json({

@@ -61,9 +61,6 @@ export interface Catalog {
   /** Removes a workspace and the layers it owns. @throws {TarboxError} when held or needed. */
   deleteWorkspace(id: number): Promise<void>;
 
-  /** All layers of the tenant, oldest first. */
-  layers(): Promise<LayerRow[]>;
-
   /**
    * Takes the lease: epoch + 1. A holder whose heartbeat is older than `staleSeconds` is fenced, and
    * that of epoch `gone`, which the caller knows to be dead.
@@ -160,6 +157,36 @@ export interface Catalog {
   discardLineages(lineages: readonly number[]): Promise<void>;
 }
 
+/** Reads of layers: one round trip each, and except {@link Layers.layers} by index. */
+export interface Layers {
+  /** All layers of the tenant, oldest first. */
+  layers(): Promise<LayerRow[]>;
+  /** @returns null when it was dropped. */
+  layer(id: number): Promise<LayerRow | null>;
+  /** The layer of this whole id, of any workspace. */
+  layerOfUid(uid: string): Promise<LayerRow | null>;
+  /**
+   * The layer of this name among the workspace's own, else the nearest below its head: one whose
+   * state the head's chain goes through.
+   */
+  layerNamed(workspace: number, name: string): Promise<LayerRow | null>;
+  /**
+   * The layers whose id starts with these lower-case hexadecimal digits, ordered by id: those of the
+   * workspace, and when it has none, those of the tenant. At most `limit`.
+   */
+  layersOfPrefix(workspace: number, prefix: string, limit: number): Promise<LayerRow[]>;
+  /**
+   * The last layer sealed at or before a time, of the workspace's own and of those below its head.
+   * Of a lineage below the head only what was sealed no later than the newest that the head sees
+   * there counts: a clock that was set back hides nothing.
+   */
+  layerAt(workspace: number, time: Date): Promise<LayerRow | null>;
+  /** What is `steps` layers below a layer (0: itself); null when there are fewer. Costs the steps. */
+  layerBelow(id: number, steps: number): Promise<LayerRow | null>;
+  /** The highest N of the workspace's layers called `STEM-N`, N of 1 to 15 digits; 0: there is none. */
+  highestNumber(workspace: number, stem: string): Promise<number>;
+}
+
 /** What a collection of garbage removed. */
 export interface Collected {
   readonly lineages: number;
@@ -235,7 +262,7 @@ export interface Images {
 }
 
 /** One tenant's store. */
-export interface Store extends Reader, Catalog, Requests, Images, Sharing, Collector {
+export interface Store extends Reader, Catalog, Layers, Requests, Images, Sharing, Collector {
   readonly tenant: string;
   close(): Promise<void>;
 }

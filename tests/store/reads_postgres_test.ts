@@ -6,6 +6,7 @@ import assert from "node:assert/strict";
 import { Connection } from "../../src/store/postgres/connection.ts";
 import { initDatabase } from "../../src/store/postgres/init.ts";
 import { Reading } from "../../src/store/postgres/reading.ts";
+import { type Plan, touched } from "./plan.ts";
 import { startServer } from "./server.ts";
 import { bytes } from "./suite/rows.ts";
 
@@ -45,34 +46,6 @@ const TREE = [
      from generate_series(103, 202) n`,
   "insert into dentries values (1, 2, 2, 'busy', 1, 2147483647, true, 0, 0)",
 ];
-
-interface Plan {
-  readonly "Node Type": string;
-  readonly "Relation Name"?: string;
-  readonly "Actual Rows": number;
-  readonly "Actual Loops": number;
-  readonly "Rows Removed by Filter"?: number;
-  readonly "Rows Removed by Index Recheck"?: number;
-  readonly Plans?: readonly Plan[];
-}
-
-/** What a plan touched: rows of tables, and tables that were read from end to end. */
-function touched(plan: Plan): { rows: number; sequential: string[] } {
-  const relation = plan["Relation Name"];
-  const below = (plan.Plans ?? []).map(touched);
-  const filtered = (plan["Rows Removed by Filter"] ?? 0) +
-    (plan["Rows Removed by Index Recheck"] ?? 0);
-  const own = relation === undefined
-    ? 0
-    : Math.round((plan["Actual Rows"] + filtered) * plan["Actual Loops"]);
-  return {
-    rows: own + below.reduce((sum, { rows }) => sum + rows, 0),
-    sequential: [
-      ...(plan["Node Type"] === "Seq Scan" ? [relation ?? "?"] : []),
-      ...below.flatMap(({ sequential }) => sequential),
-    ],
-  };
-}
 
 /** The planner of the embedded engine; TARBOX_POSTGRES=14 asks for that of the oldest. */
 const version = Deno.env.get("TARBOX_POSTGRES") === "14" ? "14" : "18";

@@ -3,6 +3,7 @@ import { FencedError, RewoundError } from "../errors.ts";
 import { checkName, leaseHeld, nameTaken, publishRefusal, workspaceGone } from "../names.ts";
 import type { Batch, Holder, LayerRow, Lease, Point, WorkspaceRow } from "../rows.ts";
 import { type TakeOptions, touchedKeys } from "../sharing.ts";
+import { LayersSeen } from "./layers.ts";
 import { MemorySharing, SharedWorkspace } from "./sharing.ts";
 import type { Collected, Reply, Request, Store } from "../store.ts";
 import { emptyRoot } from "../root.ts";
@@ -120,6 +121,43 @@ class MemoryStore extends MemorySharing implements Store {
 
   async layers(): Promise<LayerRow[]> {
     return [...this.#layers.values()];
+  }
+
+  async layer(id: number): Promise<LayerRow | null> {
+    return this.#layers.get(id) ?? null;
+  }
+
+  async layerOfUid(uid: string): Promise<LayerRow | null> {
+    return [...this.#layers.values()].find((layer) => layer.uid === uid) ?? null;
+  }
+
+  async layerNamed(workspace: number, name: string): Promise<LayerRow | null> {
+    return (await this.#layersSeen(workspace)).named(name);
+  }
+
+  async layersOfPrefix(workspace: number, prefix: string, limit: number): Promise<LayerRow[]> {
+    return (await this.#layersSeen(workspace)).ofPrefix(prefix).slice(0, limit);
+  }
+
+  async layerAt(workspace: number, time: Date): Promise<LayerRow | null> {
+    return (await this.#layersSeen(workspace)).at(time);
+  }
+
+  async layerBelow(id: number, steps: number): Promise<LayerRow | null> {
+    let layer = this.#layers.get(id);
+    for (let i = 0; i < steps && layer !== undefined; i++) {
+      layer = layer.parent === null ? undefined : this.#layers.get(layer.parent);
+    }
+    return layer ?? null;
+  }
+
+  async highestNumber(workspace: number, stem: string): Promise<number> {
+    return (await this.#layersSeen(workspace)).highestNumber(stem);
+  }
+
+  async #layersSeen(workspace: number): Promise<LayersSeen> {
+    const { head } = this.#byId(workspace);
+    return new LayersSeen([...this.#layers.values()], workspace, await this.chain(head));
   }
 
   async attach(

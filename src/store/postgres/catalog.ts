@@ -8,6 +8,7 @@ import type { TakeOptions } from "../sharing.ts";
 import type { Store } from "../store.ts";
 import { applyStatements, killInodes, publishStatement } from "./applying.ts";
 import type { Row, Statement } from "./connection.ts";
+import { LAYER_COLUMNS, LayerReads, layerRow } from "./layers.ts";
 import type { Pool } from "./pool.ts";
 import type { PostgresSharing } from "./sharing.ts";
 
@@ -15,17 +16,16 @@ import type { PostgresSharing } from "./sharing.ts";
 export const WORKSPACE_COLUMNS = "workspace_id, name, head_lineage, head_ordinal, base_layer, " +
   "created_at, epoch, holder, heartbeat, extract(epoch from now() - heartbeat)::float8 as age";
 
-const LAYER_COLUMNS = "layer_id, uid, workspace_id, name, lineage, ordinal, parent, message, " +
-  "created_at";
-
 /** Workspaces, layers and leases in PostgreSQL. */
 export class PostgresCatalog {
   readonly #tenant: number;
   readonly #pool: Pool;
+  readonly #layers: LayerReads;
 
   constructor(tenant: number, pool: Pool, protected readonly sharing: PostgresSharing) {
     this.#tenant = tenant;
     this.#pool = pool;
+    this.#layers = new LayerReads(tenant, (text, parameters) => pool.read(text, parameters));
   }
 
   async workspaces(): Promise<WorkspaceRow[]> {
@@ -96,12 +96,36 @@ export class PostgresCatalog {
     }
   }
 
-  async layers(): Promise<LayerRow[]> {
-    const rows = await this.#pool.read(
-      `select ${LAYER_COLUMNS} from layers where tenant_id = $1 order by layer_id`,
-      [this.#tenant],
-    );
-    return rows.map(layerRow);
+  layers(): Promise<LayerRow[]> {
+    return this.#layers.layers();
+  }
+
+  layer(id: number): Promise<LayerRow | null> {
+    return this.#layers.layer(id);
+  }
+
+  layerOfUid(uid: string): Promise<LayerRow | null> {
+    return this.#layers.layerOfUid(uid);
+  }
+
+  layerNamed(workspace: number, name: string): Promise<LayerRow | null> {
+    return this.#layers.layerNamed(workspace, name);
+  }
+
+  layersOfPrefix(workspace: number, prefix: string, limit: number): Promise<LayerRow[]> {
+    return this.#layers.layersOfPrefix(workspace, prefix, limit);
+  }
+
+  layerAt(workspace: number, time: Date): Promise<LayerRow | null> {
+    return this.#layers.layerAt(workspace, time);
+  }
+
+  layerBelow(id: number, steps: number): Promise<LayerRow | null> {
+    return this.#layers.layerBelow(id, steps);
+  }
+
+  highestNumber(workspace: number, stem: string): Promise<number> {
+    return this.#layers.highestNumber(workspace, stem);
   }
 
   async attach(
@@ -249,8 +273,8 @@ export class PostgresCatalog {
     uid: string,
   ): Promise<{ layer: LayerRow; head: Point }> {
     const workspace = await this.#checkHeld(id, epoch);
-    const layer = (await this.layers()).find((layer) => layer.uid === uid);
-    if (layer === undefined) throw new FencedError(workspace.name);
+    const layer = await this.layerOfUid(uid);
+    if (layer === null) throw new FencedError(workspace.name);
     return { layer, head: workspace.head };
   }
 
@@ -462,19 +486,5 @@ export function workspaceRow(row: Row): WorkspaceRow {
     base: row.base_layer,
     createdAt: row.created_at,
     lease,
-  };
-}
-
-function layerRow(row: Row): LayerRow {
-  return {
-    id: row.layer_id,
-    uid: row.uid,
-    workspace: row.workspace_id,
-    name: row.name,
-    point: { lineage: row.lineage, ordinal: row.ordinal },
-    parent: row.parent,
-    // ts-postgres reads an empty text as null.
-    message: row.message ?? "",
-    createdAt: row.created_at,
   };
 }

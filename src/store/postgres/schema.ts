@@ -6,6 +6,7 @@ import { AMEND } from "./migrations/0005_amend.ts";
 import { READS } from "./migrations/0006_reads.ts";
 import { SHORTCUTS } from "./migrations/0007_shortcuts.ts";
 import { CLAIMS } from "./migrations/0008_claims.ts";
+import { LAYERS } from "./migrations/0009_layers.ts";
 
 /**
  * The schema as ordered steps; a step that was ever released is never edited, only followed by
@@ -20,4 +21,5 @@ export const MIGRATIONS: readonly string[] = [
   READS,
   SHORTCUTS,
   CLAIMS,
+  LAYERS,
 ];

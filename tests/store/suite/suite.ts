@@ -1,6 +1,7 @@
 import { memoryStore } from "../../../src/store/memory/store.ts";
 import type { Store } from "../../../src/store/store.ts";
 import { CATALOG } from "./catalog.ts";
+import { LAYERS } from "./layers.ts";
 import { LEASES } from "./leases.ts";
 import { runRandomProgram } from "./random.ts";
 import { TREES } from "./trees.ts";
@@ -9,7 +10,7 @@ import { TREES } from "./trees.ts";
  * What every store promises, as steps of a test. `open` gives the store of a new, empty tenant.
  */
 export async function conforms(t: Deno.TestContext, open: () => Promise<Store>): Promise<void> {
-  for (const { name, run } of [...TREES, ...CATALOG, ...LEASES]) {
+  for (const { name, run } of [...TREES, ...CATALOG, ...LAYERS, ...LEASES]) {
     await t.step(name, async () => {
       const store = await open();
       try {
