@@ -62,15 +62,20 @@ export function readCounts(shared: SharedArrayBuffer): MountCounts {
 /** Milliseconds for which a mount that does not answer is waited for. */
 const ANSWER_LIMIT_MS = 2000;
 
-/** What `/.tarbox/stats/mount` of a mount says; null when it does not answer or has no such file. */
+/**
+ * What `/.tarbox/stats/mount` of a mount says; null when it does not answer or has no such file. Read
+ * by a process of its own: Deno opens files on the main thread, which a mount that is stopped would
+ * hold for ever.
+ */
 export async function askCounts(mountPoint: string): Promise<unknown> {
-  const limit = Promise.withResolvers<null>();
-  const timer = setTimeout(() => limit.resolve(null), ANSWER_LIMIT_MS);
-  const asked = Deno.readTextFile(join(mountPoint, ".tarbox/stats/mount"))
-    .then((text) => JSON.parse(text)).catch(() => null);
   try {
-    return await Promise.race([asked, limit.promise]);
-  } finally {
-    clearTimeout(timer);
+    const { success, stdout } = await new Deno.Command("cat", {
+      args: [join(mountPoint, ".tarbox/stats/mount")],
+      stderr: "null",
+      signal: AbortSignal.timeout(ANSWER_LIMIT_MS),
+    }).output();
+    return success ? JSON.parse(new TextDecoder().decode(stdout)) : null;
+  } catch {
+    return null;
   }
 }

@@ -211,8 +211,9 @@ export class Holding {
   /** Nothing will be committed any more. */
   #failed(error: Error): void {
     if (this.#trouble !== null && this.#trouble.kind !== "waiting") return;
-    this.#tell(error instanceof FencedError ? "lost lease" : "failed", error.message);
-    this.#thread.send({ type: "commit-failed", message: error.message });
+    const fenced = error instanceof FencedError;
+    this.#tell(fenced ? "lost lease" : "failed", error.message);
+    this.#thread.send({ type: "commit-failed", message: error.message, fenced });
   }
 
   #tell(kind: Trouble["kind"], why: string): void {
@@ -247,6 +248,8 @@ export class Holding {
         return void this.#leasing!.putLocks(message.locks);
       case "shared":
         return this.#shared!(message);
+      case "fenced":
+        return void this.#invalidate(message.forget);
       case "rebased":
         this.#rebased?.(message.forget);
         this.#rebased = null;

@@ -44,6 +44,8 @@ export type ToMain =
   | { readonly type: "flushed"; readonly id: number; readonly error: string | null }
   | { readonly type: "inspected"; readonly known: readonly KnownInode[] }
   | { readonly type: "rebased"; readonly forget: Forget }
+  /** What the kernel may have cached when the lease was lost. */
+  | { readonly type: "fenced"; readonly forget: Forget }
   /** Operations wait for a turn (`write`), or for a look at the shared state. */
   | { readonly type: "ask"; readonly question: number; readonly write: boolean }
   /** The turn is over; these are all locks of the inodes on which some changed in it. */
@@ -68,7 +70,8 @@ export type ToWorker =
   | { readonly type: "loaded"; readonly id: number; readonly loaded: Loaded }
   | { readonly type: "load-failed"; readonly id: number; readonly errno: number }
   | { readonly type: "committed"; readonly sequence: number }
-  | { readonly type: "commit-failed"; readonly message: string }
+  /** Nothing is committed any more; `fenced`: what memory knows may be older than the store, too. */
+  | { readonly type: "commit-failed"; readonly message: string; readonly fenced: boolean }
   | {
     readonly type: "answer";
     readonly id: number;

@@ -264,6 +264,10 @@ class Requests implements Waiter {
         return this.#wakeCommitted();
       case "commit-failed":
         this.#journal.failed(new FsError(EIO, message.message));
+        if (message.fenced) {
+          this.#turns.fenced();
+          this.#send({ type: "fenced", forget: this.#fileSystem.head.tree.cached });
+        }
         return this.#wakeCommitted();
       case "begin":
         if (this.#paused) return void this.#held.push(message);

@@ -1,3 +1,5 @@
+import { EIO } from "../base/errno.ts";
+import { FsError } from "../base/errors.ts";
 import { SYNTHETIC_INODE } from "../store/rows.ts";
 import type { Context } from "../vfs/operations.ts";
 import type { Wait } from "../vfs/suspension.ts";
@@ -55,6 +57,7 @@ export class Turns {
   readonly #owner: TurnOwner;
   #shared: boolean;
   #held: boolean;
+  #fenced = false;
   #turn = 0;
   #startedMs = 0;
   /** When an operation was last let run. */
@@ -87,8 +90,18 @@ export class Turns {
     return this.#shared && !this.#held;
   }
 
-  /** What an operation must wait for before it runs, or null. */
+  /** The lease was lost: what memory knows is no more what others see. For good. */
+  fenced(): void {
+    this.#fenced = true;
+    for (const { resume } of this.#take(() => true)) resume();
+  }
+
+  /**
+   * What an operation must wait for before it runs, or null.
+   * @throws {FsError} EIO once the lease is lost
+   */
   before(operation: string, inode: number, context: Context): Wait | null {
+    if (this.#fenced && !FREE.has(operation) && inode < SYNTHETIC_INODE) throw new FsError(EIO);
     if (!this.#shared || FREE.has(operation) || inode >= SYNTHETIC_INODE) return null;
     if (this.#held && (this.#endingMs === null || context.turn === this.#turn)) {
       this.#activeMs = performance.now();
