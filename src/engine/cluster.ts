@@ -2,6 +2,7 @@ import { basename, dirname, join } from "node:path";
 import { TarboxError } from "../base/errors.ts";
 import { failpoint } from "../base/failpoints.ts";
 import type { Layout } from "./layout.ts";
+import { NamedPrograms } from "./names.ts";
 import { kill, postgresOf } from "./processes.ts";
 
 /** The database user, the port that names the socket, and the database. */
@@ -54,27 +55,17 @@ async function makeCluster(layout: Layout, programs: string, partial: string): P
   const { owner } = layout;
   await Deno.mkdir(partial, { mode: 0o700 });
   if (owner !== undefined) await Deno.chown(partial, owner.uid, owner.gid);
-  const { success, stderr, stdout } = await new Deno.Command(join(programs, "bin", "initdb"), {
-    args: [
-      "-D",
-      partial,
-      "-U",
-      ENGINE_USER,
-      "-A",
-      "trust",
-      "-E",
-      "UTF8",
-      "--no-locale",
-    ],
-    env: { LD_LIBRARY_PATH: join(programs, "lib") },
-    cwd: "/",
-    ...owner,
-  }).output();
-  if (!success) {
-    const text = new TextDecoder().decode(stderr) + new TextDecoder().decode(stdout);
-    throw new TarboxError(`initdb failed: ${text.trim().split("\n").slice(-3).join(" / ")}`);
+  const named = new NamedPrograms(layout, programs);
+  const options = ["-U", ENGINE_USER, "-A", "trust", "-E", "UTF8", "--no-locale"];
+  const made = await named.run("initdb", ["-D", partial, ...options], "");
+  if (!made.success) {
+    throw new TarboxError(`initdb failed: ${made.said.split("\n").slice(-3).join(" / ")}`);
   }
-  await createDatabase(layout, programs, partial);
+  const single = ["--single", "-D", partial, "postgres"];
+  const created = await named.run("postgres", single, `create database ${ENGINE_DATABASE};\n`);
+  if (!created.success) {
+    throw new TarboxError(`the database cannot be created: ${created.said.split("\n").pop()}`);
+  }
 }
 
 /**
@@ -86,26 +77,6 @@ async function removeUnfinished(data: string): Promise<void> {
     if (!name.startsWith(`${basename(data)}.`) || !name.endsWith(".partial")) continue;
     await Deno.remove(join(dirname(data), name), { recursive: true }).catch(() => {});
   }
-}
-
-/** Makes the database in a cluster that nobody serves yet. */
-async function createDatabase(layout: Layout, programs: string, data: string): Promise<void> {
-  const single = new Deno.Command(join(programs, "bin", "postgres"), {
-    args: ["--single", "-D", data, "postgres"],
-    env: { LD_LIBRARY_PATH: join(programs, "lib") },
-    cwd: "/",
-    stdin: "piped",
-    stdout: "null",
-    stderr: "piped",
-    ...layout.owner,
-  }).spawn();
-  const input = single.stdin.getWriter();
-  await input.write(new TextEncoder().encode(`create database ${ENGINE_DATABASE};\n`));
-  await input.close();
-  const { success, stderr } = await single.output();
-  if (success) return;
-  const text = new TextDecoder().decode(stderr).trim();
-  throw new TarboxError(`the database cannot be created: ${text.split("\n").pop()}`);
 }
 
 /**

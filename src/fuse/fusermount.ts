@@ -47,6 +47,15 @@ async function run(
   }
 }
 
+/** What to do about what `fusermount3` says. */
+const HINTS: readonly (readonly [said: string, hint: string])[] = [
+  ["allow_other", "add the line user_allow_other to /etc/fuse.conf"],
+  [
+    "could not determine username",
+    "it mounts only for users with a name: add a line for this user id to /etc/passwd, or mount as root",
+  ],
+];
+
 /** Takes the descriptor that waits at the socket; null when none does. */
 function receiveDescriptor(socket: number): number | null {
   const payload = new Uint8Array(64);
@@ -99,9 +108,7 @@ export async function mountAsUser(directory: string, options: MountOptions): Pro
     if (device === null) {
       throw new TarboxError(
         `cannot mount on ${directory}: ${message || `${PROGRAM} gave no descriptor`}`,
-        message.includes("allow_other")
-          ? "add the line user_allow_other to /etc/fuse.conf"
-          : undefined,
+        HINTS.find(([said]) => message.includes(said))?.[1],
       );
     }
     return device;

@@ -1,7 +1,7 @@
-/** The client of PostgreSQL. Nothing else imports it: see `silence.ts`. */
-import { speak } from "./silence.ts";
+/** The client of PostgreSQL. Nothing else imports it: see `before_client.ts`. */
+import { afterClient } from "./before_client.ts";
 import { type Client, connect, DatabaseError, type PreparedStatement, SSLMode } from "ts-postgres";
 
-speak();
+afterClient();
 
 export { type Client, connect, DatabaseError, type PreparedStatement, SSLMode };
