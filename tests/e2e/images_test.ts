@@ -44,7 +44,7 @@ Deno.test("a container image becomes a workspace that runs, and travels by pipe 
     await one.tarbox("mount", "--create", one.mountPoint);
     const inside = (installation: Installation, script: string) =>
       installation.run("/", "chroot", installation.mountPoint, "/bin/sh", "-c", script);
-    const said = await inside(one, "busybox cat /etc/second; busybox ls /etc; echo made > /root/x");
+    const said = await inside(one, "busybox cat /etc/second; busybox ls /etc; echo made > /made-x");
     if (said !== "second\nsecond\n") throw new Error(`the program said ${said}`);
     await one.tarbox("checkpoint", "mine");
 
@@ -60,14 +60,14 @@ Deno.test("a container image becomes a workspace that runs, and travels by pipe 
     await one.tarbox("switch", "mine");
     await two.tarbox("mount", "--create", two.mountPoint);
     await assertSame(one, two);
-    if (await inside(two, "echo $(busybox cat /root/x)") !== "made\n") throw new Error("not made");
+    if (await inside(two, "echo $(busybox cat /made-x)") !== "made\n") throw new Error("not made");
     for (const installation of [one, two]) {
       await installation.tarbox("export", "mine", "-o", join(installation.directory, "mine.tar"));
     }
     await one.run("/", "cmp", join(one.directory, "mine.tar"), join(two.directory, "mine.tar"));
 
     // A checkpoint of the second goes to a registry and to the first, with what ran in the image.
-    await inside(two, "echo more > /root/y");
+    await inside(two, "echo more > /made-y");
     await two.tarbox("checkpoint", "theirs");
     const directory = join(one.directory, "registry");
     await Deno.mkdir(directory);
@@ -88,7 +88,7 @@ Deno.test("a container image becomes a workspace that runs, and travels by pipe 
     );
     if (!facts.config.Env.includes("WHO=box")) throw new Error(JSON.stringify(facts));
     await one.tarbox("pull", "--switch", image);
-    if (await inside(one, "echo $(busybox cat /root/y)") !== "more\n") throw new Error("no more");
+    if (await inside(one, "echo $(busybox cat /made-y)") !== "more\n") throw new Error("no more");
     await assertSame(one, two);
   } finally {
     await two.remove();
