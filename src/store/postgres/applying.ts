@@ -2,7 +2,8 @@ import type { Buffer } from "node:buffer";
 import { compareBytes, latin1 } from "../../base/bytes.ts";
 import { touchedKeys } from "../sharing.ts";
 import type { Batch, ContentRow, InodeRow, Point } from "../rows.ts";
-import { bytea, type Parameter, type Statement } from "./connection.ts";
+import { bytea, type Statement } from "./connection.ts";
+import type { Parameter } from "./session.ts";
 import { CONTENTS_LOCK } from "./garbage.ts";
 
 /** Bytes of contents that one statement carries at most, but for a single larger one. */

@@ -3,7 +3,8 @@ import { zstdCompressSync, zstdDecompressSync } from "node:zlib";
 import { concatBytes, equalBytes, utf8 } from "../../base/bytes.ts";
 import { TarboxError } from "../../base/errors.ts";
 import { failpoint } from "../../base/failpoints.ts";
-import { bytea, bytes, Connection, type Parameter, type Row } from "./connection.ts";
+import { bytea, bytes, Connection } from "./connection.ts";
+import type { Parameter, Row } from "./session.ts";
 import type { DatabaseOptions } from "./options.ts";
 import { MIGRATIONS } from "./schema.ts";
 

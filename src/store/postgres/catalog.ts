@@ -7,7 +7,8 @@ import type { Batch, Holder, LayerRow, Lease, Point, WorkspaceRow } from "../row
 import type { TakeOptions } from "../sharing.ts";
 import type { Store } from "../store.ts";
 import { applyStatements, killInodes, publishStatement } from "./applying.ts";
-import type { Row, Statement } from "./connection.ts";
+import type { Statement } from "./connection.ts";
+import type { Row } from "./session.ts";
 import { LAYER_COLUMNS, LayerReads, layerRow } from "./layers.ts";
 import type { Pool } from "./pool.ts";
 import type { PostgresSharing } from "./sharing.ts";

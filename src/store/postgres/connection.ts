@@ -1,29 +1,12 @@
 import { isIP } from "node:net";
 import { Buffer } from "node:buffer";
-import { type Client, connect, DatabaseError, type PreparedStatement, SSLMode } from "./client.ts";
+import { type Client, connect, DatabaseError, SSLMode } from "./client.ts";
 import { TarboxError } from "../../base/errors.ts";
 import { DatabaseMissingError, UnavailableError } from "../errors.ts";
 import { type DatabaseOptions, hostsOf } from "./options.ts";
-import { countBytes, sent } from "./traffic.ts";
-
-/** A value of a query's parameter. Bytes must be `Buffer`s: see {@link bytea}. */
-export type Parameter =
-  | string
-  | number
-  | bigint
-  | boolean
-  | null
-  | Date
-  | Buffer
-  | readonly Parameter[]
-  | object;
-
-/** One row of a result, by column name. */
-// deno-lint-ignore no-explicit-any -- what a column holds is known to the statement alone
-export type Row = Record<string, any>;
-
-/** Statements that a connection keeps prepared; beyond, it forgets them all and starts again. */
-const PREPARED_MAX = 500;
+import { type Parameter, type Row, Session } from "./session.ts";
+import { countBytes } from "./traffic.ts";
+import { serverAnswers, SilenceWatch } from "./silence_watch.ts";
 
 /**
  * What the server says when the same call may succeed later, as classes and codes of SQLSTATE
@@ -67,18 +50,6 @@ const ENCODING_TURNS = 16;
 /** A statement with its parameters. */
 export type Statement = readonly [text: string, parameters: readonly Parameter[]];
 
-/** A client with the statements that its server has prepared. */
-interface Session {
-  readonly client: Client;
-  readonly prepared: Map<string, Promise<PreparedStatement>>;
-  /** Rejects when the connection ends; the client itself leaves queries hanging then. */
-  readonly lost: Promise<never>;
-  readonly lose: (why: UnavailableError) => void;
-  /** Queries without an answer, and when the server last answered one or began to owe one. */
-  owed: number;
-  heardMs: number;
-}
-
 /**
  * One connection to PostgreSQL, made anew when it was lost. Queries that are sent without waiting
  * for each other go over the wire together.
@@ -99,8 +70,9 @@ export class Connection {
   onConnect: (client: Client) => void = () => {};
 
   /**
-   * @param silenceMs milliseconds without any answer after which a server that owes one counts as
-   * lost: a cut network says nothing. Null for statements that may take long.
+   * @param silenceMs milliseconds without a byte after which it is found out whether a server that
+   * owes an answer is there at all ({@link SilenceWatch}): a cut network says nothing. Null for
+   * statements that may take long.
    */
   constructor(options: DatabaseOptions, silenceMs: number | null = null) {
     this.#options = options;
@@ -115,8 +87,8 @@ export class Connection {
   async query(text: string, parameters: readonly Parameter[] = []): Promise<Row[]> {
     const session = await this.#connected();
     try {
-      const statement = parameters.length > 0 ? await prepare(session, text) : null;
-      return await run(session, statement, text, parameters);
+      const statement = parameters.length > 0 ? await session.prepare(text) : null;
+      return await session.run(statement, text, parameters);
     } catch (error) {
       throw this.#explain(error, session);
     }
@@ -138,7 +110,7 @@ export class Connection {
     try {
       const prepared = await Promise.all(
         statements.map(([text, parameters]) =>
-          parameters.length > 0 ? prepare(session, text) : null
+          parameters.length > 0 ? session.prepare(text) : null
         ),
       );
       let failure: { readonly error: unknown } | null = null;
@@ -146,10 +118,10 @@ export class Connection {
         failure ??= { error };
         return [];
       };
-      const send = (text: string) => run(session, null, text, []).catch(note);
+      const send = (text: string) => session.run(null, text, []).catch(note);
       const all = [send(BEGIN)];
       for (const [i, [text, parameters]] of statements.entries()) {
-        all.push(run(session, prepared[i]!, text, parameters).catch(note));
+        all.push(session.run(prepared[i]!, text, parameters).catch(note));
       }
       // A parameter that cannot be encoded is told within these turns, and its statement was not
       // sent: the commit must not be, either.
@@ -200,8 +172,8 @@ export class Connection {
         refusals.push(new Error(`${nameOf(options)} is read-only`));
         continue;
       }
-      const session = this.#adopt(client, nameOf(options));
-      await run(session, null, SETTINGS, []);
+      const session = this.#adopt(client, options);
+      await session.run(null, SETTINGS, []);
       this.onConnect(client);
       return session;
     }
@@ -212,22 +184,20 @@ export class Connection {
     );
   }
 
-  #adopt(client: Client, where: string): Session {
-    const { promise, reject } = Promise.withResolvers<never>();
-    promise.catch(() => {});
-    const session: Session = {
-      client,
-      prepared: new Map(),
-      lost: promise,
-      lose: reject,
-      owed: 0,
-      heardMs: 0,
-    };
-    const watch = this.#silenceMs === null
-      ? undefined
-      : setInterval(() => this.#watch(session, where), this.#silenceMs / 4);
+  #adopt(client: Client, options: DatabaseOptions): Session {
+    const where = nameOf(options);
+    const session = new Session(client);
+    const watch = this.#silenceMs === null ? null : new SilenceWatch(
+      session,
+      this.#silenceMs,
+      () => serverAnswers(options, Math.min(CONNECT_TIMEOUT_MS, this.#silenceMs!)),
+      (seconds) => {
+        session.lose(new UnavailableError(`database at ${where}: no answer for ${seconds} s`));
+        this.#discard(session);
+      },
+    );
     client.on("end", () => {
-      clearInterval(watch);
+      watch?.end();
       this.#discard(session);
       session.lose(new UnavailableError(`database at ${where}: the connection was lost`));
     });
@@ -235,13 +205,6 @@ export class Connection {
     this.#live = session;
     this.#proven = true;
     return session;
-  }
-
-  #watch(session: Session, where: string): void {
-    if (session.owed === 0 || performance.now() - session.heardMs < this.#silenceMs!) return;
-    const seconds = this.#silenceMs! / 1000;
-    session.lose(new UnavailableError(`database at ${where}: no answer for ${seconds} s`));
-    this.#discard(session);
   }
 
   /** The next query makes a new connection. */
@@ -321,75 +284,6 @@ export class Connection {
       "is the server running, and are host and port right?",
     );
   }
-}
-
-/** Who waits on a session: told when it is lost. */
-const waiting = new WeakMap<Session, Set<(error: unknown) => void>>();
-
-/** Why a session was lost. */
-const gone = new WeakMap<Session, unknown>();
-
-/**
- * What a promise gives, or the loss of the session. Not `Promise.race`: the promise of the loss lives
- * as long as the connection and would keep every result that was ever raced with it.
- */
-function unlessLost<T>(session: Session, result: PromiseLike<T>): Promise<T> {
-  let waiters = waiting.get(session);
-  if (waiters === undefined) {
-    const made = new Set<(error: unknown) => void>();
-    waiting.set(session, waiters = made);
-    session.lost.catch((error) => {
-      gone.set(session, error);
-      for (const reject of made) reject(error);
-    });
-  }
-  const { promise, resolve, reject } = Promise.withResolvers<T>();
-  waiters.add(reject);
-  result.then(resolve, reject);
-  if (gone.has(session)) reject(gone.get(session));
-  return promise.finally(() => waiters.delete(reject));
-}
-
-/** Runs one statement on a session; `prepared` where it has parameters. */
-async function run(
-  session: Session,
-  prepared: PreparedStatement | null,
-  text: string,
-  parameters: readonly Parameter[],
-): Promise<Row[]> {
-  sent.statements++;
-  if (session.owed++ === 0) {
-    session.heardMs = performance.now();
-    sent.roundTrips++;
-  }
-  try {
-    const result = prepared === null
-      ? session.client.query<Row>(text)
-      : prepared.execute(parameters as unknown[]);
-    return [...await unlessLost(session, result)];
-  } finally {
-    session.owed--;
-    session.heardMs = performance.now();
-  }
-}
-
-async function prepare(session: Session, text: string): Promise<PreparedStatement> {
-  const known = session.prepared.get(text);
-  if (known !== undefined) return await known;
-  if (session.prepared.size >= PREPARED_MAX) {
-    const old = [...session.prepared.values()];
-    session.prepared.clear();
-    // Their closing is sent after everything that still uses them.
-    setTimeout(() => {
-      for (const statement of old) void statement.then((made) => made.close()).catch(() => {});
-    }, 60_000);
-  }
-  sent.statements++;
-  if (session.owed === 0) sent.roundTrips++;
-  const made = Promise.race([session.client.prepare(text), session.lost]);
-  session.prepared.set(text, made);
-  made.catch(() => session.prepared.delete(text));
-  return await made;
 }
 
 async function open(options: DatabaseOptions): Promise<Client> {

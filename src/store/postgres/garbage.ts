@@ -1,7 +1,8 @@
 import { TarboxError } from "../../base/errors.ts";
 import { garbageOf, type Roots } from "../needed.ts";
 import type { Collected } from "../store.ts";
-import { Connection, type Row, type Statement } from "./connection.ts";
+import { Connection, type Statement } from "./connection.ts";
+import type { Row } from "./session.ts";
 import type { DatabaseOptions } from "./options.ts";
 import { named } from "./pool.ts";
 

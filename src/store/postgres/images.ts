@@ -1,5 +1,5 @@
 import type { ChangesetRow, Point } from "../rows.ts";
-import type { Row } from "./connection.ts";
+import type { Row } from "./session.ts";
 import type { Pool } from "./pool.ts";
 
 const COLUMNS = "s.lineage, s.ordinal, s.below_lineage, s.below_ordinal, s.diff_id, s.packing, " +

@@ -1,5 +1,5 @@
 import type { LayerRow } from "../rows.ts";
-import type { Row } from "./connection.ts";
+import type { Row } from "./session.ts";
 import type { Query } from "./reading.ts";
 
 /** Columns of which {@link layerRow} makes a row. */

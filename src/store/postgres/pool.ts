@@ -1,9 +1,10 @@
 import { failpoint, isArmed } from "../../base/failpoints.ts";
 import { UnavailableError } from "../errors.ts";
-import { Connection, type Parameter, type Row, type Statement } from "./connection.ts";
+import { Connection, type Statement } from "./connection.ts";
+import type { Parameter, Row } from "./session.ts";
 import type { DatabaseOptions } from "./options.ts";
 
-/** Milliseconds of silence after which a server that owes an answer counts as lost. */
+/** Milliseconds of silence after which a server that owes an answer is looked for. */
 const SILENCE_MS = 20_000;
 
 /** Connections for reads beside the one that writes and the one that listens. */

@@ -1,7 +1,8 @@
 import { invariant } from "../../base/errors.ts";
 import type { BlockRow, Chain, ChangedKeys, DentryRow, Entry, InodeRow, Point } from "../rows.ts";
 import { Shortcuts } from "./shortcuts.ts";
-import { bytea, bytes, type Parameter, type Row } from "./connection.ts";
+import { bytea, bytes } from "./connection.ts";
+import type { Parameter, Row } from "./session.ts";
 
 /** Runs a read; retried by its owner on a fresh connection. */
 export type Query = (text: string, parameters: readonly Parameter[]) => Promise<Row[]>;

@@ -1,5 +1,6 @@
 import type { Chain, Point } from "../rows.ts";
-import type { Parameter, Statement } from "./connection.ts";
+import type { Statement } from "./connection.ts";
+import type { Parameter } from "./session.ts";
 
 /** A lineage that shows at ordinal 1 what a point shows, and stands on a point further down. */
 interface Shortcut {

@@ -22,9 +22,18 @@ const open = new Set<Socket>();
 /** Counted by every connection of the process. */
 export const sent = { statements: 0, roundTrips: 0 };
 
+function socketOf(client: Client): Socket {
+  return (client as unknown as { stream: Socket }).stream;
+}
+
+/** Bytes that a client received so far. */
+export function bytesRead(client: Client): number {
+  return socketOf(client).bytesRead;
+}
+
 /** Counts the bytes of a client until it ends. */
 export function countBytes(client: Client): void {
-  const { stream } = client as unknown as { stream: Socket };
+  const stream = socketOf(client);
   open.add(stream);
   client.on("end", () => {
     if (!open.delete(stream)) return;
