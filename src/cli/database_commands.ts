@@ -7,6 +7,7 @@ import { readRecords } from "../mount/record.ts";
 import { examples } from "./examples.ts";
 import { doctor } from "./doctor.ts";
 import { DatabaseMissingError } from "../store/errors.ts";
+import { psql } from "./psql.ts";
 import { alone, print, type Run } from "./session.ts";
 
 /** `init`, `db` and `doctor`. */
@@ -109,6 +110,21 @@ export function addDatabaseCommands(program: Command, _run: Run): void {
         } finally {
           await engine.release();
         }
+      })
+    );
+
+  database
+    .command("psql")
+    .description("run the machine's psql on the database that commands use")
+    .argument("[ARGS...]", "psql's own arguments, after --")
+    .showHelpAfterError("what is meant for psql goes after --, as in `tarbox db psql -- -c QUERY`")
+    .addHelpText(
+      "after",
+      examples("tarbox db psql", "tarbox db psql -- -c 'select count(*) from inodes'"),
+    )
+    .action((args: string[], _options: unknown, command: Command) =>
+      alone(command, async (globals) => {
+        Deno.exitCode = await psql(globals, args);
       })
     );
 

@@ -41,6 +41,7 @@ const CONTRACT: Readonly<Record<string, string>> = {
   "db stop": "",
   "db status": "",
   "db url": "",
+  "db psql": "",
   doctor: "",
   completions: "",
 };

@@ -20,6 +20,7 @@ const PROGRAMS: readonly (readonly [program: string, debian: string])[] = [
   ["pkill", "procps"],
   // Replication for tests of failover.
   ["pg_createcluster", "postgresql"],
+  ["psql", "postgresql-client"],
   ["pgbouncer", "pgbouncer"],
   ["python3", "python3"],
   ["openssl", "openssl"],
