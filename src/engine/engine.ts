@@ -1,10 +1,16 @@
 import { join } from "node:path";
 import { TarboxError } from "../base/errors.ts";
 import { processAlive, selfCommand, spawnDetached } from "../base/process.ts";
-import { ENGINE_DATABASE, ENGINE_PORT, ENGINE_USER, stopOrphans } from "./cluster.ts";
+import {
+  ENGINE_DATABASE,
+  ENGINE_PORT,
+  ENGINE_USER,
+  readyPostmaster,
+  stopOrphans,
+} from "./cluster.ts";
 import { fullDisk } from "./full_disk.ts";
 import { type Layout, layoutOf, makeLayout } from "./layout.ts";
-import { isHeld, signIn, takeLock } from "./locks.ts";
+import { holderOf, isHeld, signIn, takeLock } from "./locks.ts";
 import { kill } from "./processes.ts";
 import { livingState, readState } from "./state.ts";
 
@@ -13,6 +19,10 @@ const START_LIMIT_MS = 60_000;
 
 /** Longest wait while PostgreSQL replays its log after a crash. */
 const REPLAY_LIMIT_MS = 600_000;
+
+/** Time in which a supervisor that lives says something, and in which its PostgreSQL answers if it does not. */
+const MUTE_MS = 3_000;
+const MUTE_LIMIT_MS = 15_000;
 
 /** Most supervisors that one process starts in vain. */
 const SPAWNS_MAX = 5;
@@ -83,14 +93,23 @@ async function running(layout: Layout): Promise<void> {
   const started = Date.now();
   let spawned: number | null = null;
   let failures = 0;
+  /** Since when a supervisor has lived and said nothing. */
+  let mute: number | null = null;
   for (;;) {
     const waited = Date.now() - started;
     if (await isHeld(layout.supervisorLock)) {
       const state = await livingState(layout);
-      if (state?.phase === "serving" && await answers(layout)) return;
-      const limit = state?.postmaster === null ? START_LIMIT_MS : REPLAY_LIMIT_MS;
-      if (waited > limit) break;
+      if (state !== null) {
+        mute = null;
+        if (state.phase === "serving" && await answers(layout)) return;
+        if (waited > (state.postmaster === null ? START_LIMIT_MS : REPLAY_LIMIT_MS)) break;
+      } else {
+        const silence = Date.now() - (mute ??= Date.now());
+        if (silence > MUTE_MS && await servesUntold(layout) !== null) return;
+        if (silence > MUTE_LIMIT_MS) throw await otherSupervisor(layout);
+      }
     } else {
+      mute = null;
       const died = spawned !== null && !processAlive(spawned);
       if (died) {
         const state = await readState(layout);
@@ -112,6 +131,27 @@ async function running(layout: Layout): Promise<void> {
   throw new TarboxError(
     `the embedded engine does not start: ${last || "no answer"}`,
     `see ${layout.supervisorLog} and ${layout.log}`,
+  );
+}
+
+/**
+ * The postmaster that serves under a supervisor which says nothing that this version understands: one
+ * that was started by another version.
+ */
+async function servesUntold(layout: Layout): Promise<number | null> {
+  const postmaster = await readyPostmaster(layout);
+  return postmaster !== null && processAlive(postmaster) && await answers(layout)
+    ? postmaster
+    : null;
+}
+
+async function otherSupervisor(layout: Layout): Promise<TarboxError> {
+  const pid = await holderOf(layout.supervisorLock);
+  return new TarboxError(
+    `the embedded engine of ${layout.home} is held by ${
+      pid === null ? "a process" : `process ${pid}`
+    } that does not serve: it is of another version of tarbox, or hangs`,
+    pid === null ? `see ${layout.supervisorLog}` : `end it: kill ${pid}`,
   );
 }
 
@@ -167,8 +207,8 @@ export async function stopEngine(home: string): Promise<void> {
   let told = 0;
   while (Date.now() < deadline) {
     if (!await isHeld(layout.supervisorLock)) return await stopUnsupervised(layout);
-    const state = await livingState(layout);
-    if (state !== null && state.pid !== told) kill(told = state.pid, "SIGTERM");
+    const pid = (await livingState(layout))?.pid ?? await holderOf(layout.supervisorLock);
+    if (pid !== null && pid !== told) kill(told = pid, "SIGTERM");
     await pause(20);
   }
   throw new TarboxError("the embedded engine does not stop", `see ${layout.log}`);
@@ -186,12 +226,14 @@ async function stopUnsupervised(layout: Layout): Promise<void> {
 /** What is true of a home's engine now. */
 export async function engineStatus(home: string): Promise<EngineStatus> {
   const layout = layoutOf(home);
-  const state = await isHeld(layout.supervisorLock) ? await livingState(layout) : null;
-  const running = state?.phase === "serving";
+  const held = await isHeld(layout.supervisorLock);
+  const state = held ? await livingState(layout) : null;
+  const untold = held && state === null ? await servesUntold(layout) : null;
+  const pid = state?.phase === "serving" ? state.postmaster : untold;
   return {
-    running,
-    pid: running ? state.postmaster : null,
-    supervisor: state?.pid ?? null,
+    running: pid !== null,
+    pid,
+    supervisor: state?.pid ?? (held ? await holderOf(layout.supervisorLock) : null),
     host: layout.socket,
     data: layout.data,
   };

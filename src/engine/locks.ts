@@ -47,6 +47,37 @@ export async function isHeld(path: string): Promise<boolean> {
 }
 
 /**
+ * Process id of whoever has the exclusive lock of a file (man 5 proc_locks). Null: nobody has, or the
+ * system does not tell.
+ */
+export async function holderOf(path: string): Promise<number | null> {
+  const stat = await Deno.stat(path).catch(() => null);
+  const locks = await Deno.readTextFile("/proc/locks").catch(() => "");
+  for (const line of locks.split("\n")) {
+    const [, kind, , mode, pid, file] = line.split(/\s+/);
+    // The device is another number on some filesystems: what the process has open tells.
+    const same = kind === "FLOCK" && mode === "WRITE" && file?.split(":")[2] === String(stat?.ino);
+    if (same && hasOpen(Number(pid), path)) return Number(pid);
+  }
+  return null;
+}
+
+function hasOpen(pid: number, path: string): boolean {
+  try {
+    const real = Deno.realPathSync(path);
+    return [...Deno.readDirSync(`/proc/${pid}/fd`)].some(({ name }) => {
+      try {
+        return Deno.readLinkSync(`/proc/${pid}/fd/${name}`) === real;
+      } catch {
+        return false;
+      }
+    });
+  } catch {
+    return false;
+  }
+}
+
+/**
  * Signs this process in as a user of the engine, until released or dead. Waits while the engine is
  * about to stop, so that it never stops under a new user. The file has its name only once it is
  * locked: a name without a lock is a user that is gone.

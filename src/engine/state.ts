@@ -1,12 +1,14 @@
 import { processAlive, processStarted } from "../base/process.ts";
 import type { Layout } from "./layout.ts";
 
+const PHASES = ["starting", "serving", "stopped", "failed"] as const;
+
 /** What a home's supervisor says of itself. Believed only while its process is the one that wrote it. */
 export interface SupervisorState {
   readonly pid: number;
   /** When its process started: a later one of the same number is another. Null where unknown. */
   readonly started: string | null;
-  readonly phase: "starting" | "serving" | "stopped" | "failed";
+  readonly phase: (typeof PHASES)[number];
   /** Process id of the postmaster, once it was started. */
   readonly postmaster: number | null;
   /** Why it ended, in the phase `failed`. */
@@ -34,9 +36,12 @@ export async function readState(layout: Layout): Promise<SupervisorState | null>
   }
 }
 
-/** The state of a supervisor that lives, else null. */
+/**
+ * The state of a supervisor that lives. Null: none does, or it says nothing that this version of the
+ * program understands.
+ */
 export async function livingState(layout: Layout): Promise<SupervisorState | null> {
   const state = await readState(layout);
-  if (state === null || !processAlive(state.pid)) return null;
+  if (state === null || !PHASES.includes(state.phase) || !processAlive(state.pid)) return null;
   return processStarted(state.pid) === state.started ? state : null;
 }
