@@ -2,6 +2,7 @@
  * Mounting as an ordinary user: `fusermount3`, which is setuid root, opens `/dev/fuse`, mounts it,
  * and passes the descriptor over a socket that it inherits (`_FUSE_COMMFD`).
  */
+import { EBUSY } from "../base/errno.ts";
 import { TarboxError } from "../base/errors.ts";
 import { addressOf, close, errno, errorText, libc } from "./libc.ts";
 import type { MountOptions } from "./mount.ts";
@@ -120,9 +121,16 @@ export async function mountAsUser(directory: string, options: MountOptions): Pro
 
 /**
  * Unmounts as the user who mounted.
- * @throws {TarboxError} with what `fusermount3` said
+ * @throws {TarboxError} with what `fusermount3` said, when it is for another reason than being in use
  */
-export async function unmountAsUser(directory: string, lazy: boolean): Promise<void> {
-  const { success, message } = await run(["-u", ...(lazy ? ["-z"] : []), "--", directory], {});
-  if (!success) throw new TarboxError(`cannot unmount ${directory}: ${message}`);
+export async function unmountAsUser(
+  directory: string,
+  lazy: boolean,
+): Promise<"detached" | "busy"> {
+  const { success, message } = await run(["-u", ...(lazy ? ["-z"] : []), "--", directory], {
+    LC_ALL: "C",
+  });
+  if (success) return "detached";
+  if (message.endsWith(errorText(EBUSY))) return "busy";
+  throw new TarboxError(`cannot unmount ${directory}: ${message}`);
 }

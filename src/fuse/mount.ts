@@ -8,6 +8,10 @@ const MS_RDONLY = 1;
 const MNT_DETACH = 2;
 const UMOUNT_NOFOLLOW = 8;
 
+/** How long a busy mount is asked again, and how often. */
+const BUSY_MS = 1_000;
+const BUSY_PAUSE_MS = 10;
+
 /** How to mount. */
 export interface MountOptions {
   readonly readOnly: boolean;
@@ -65,21 +69,30 @@ function mountAsRoot(directory: string, options: MountOptions): number {
 }
 
 /**
- * Unmounts what is mounted on `directory`. The thread that serves it must be another one.
+ * Unmounts what is mounted on `directory`. The thread that serves it must be another one. A mount that
+ * is busy is asked again for a second: a path that somebody looks up, or what a process that has just
+ * ended had mapped, keeps it for an instant.
  * @param lazy detach at once, also while files are open; the mount ends when they are closed
  * @throws {TarboxError} when it is busy or not mounted
  */
 export async function detachMount(directory: string, lazy: boolean): Promise<void> {
-  if (Deno.uid() !== 0) return await unmountAsUser(directory, lazy);
-  const flags = UMOUNT_NOFOLLOW | (lazy ? MNT_DETACH : 0);
-  if (libc().umount2(cString(directory), flags) === 0) return;
-  const code = errno();
-  if (code === EBUSY) {
-    throw new TarboxError(
-      `cannot unmount ${directory}: it is in use`,
-      `see who uses it: fuser -vm ${directory}`,
-    );
+  const detach = Deno.uid() === 0 ? detachAsRoot : unmountAsUser;
+  for (const until = Date.now() + BUSY_MS;;) {
+    if (await detach(directory, lazy) === "detached") return;
+    if (Date.now() > until) break;
+    await new Promise((resolve) => setTimeout(resolve, BUSY_PAUSE_MS));
   }
+  throw new TarboxError(
+    `cannot unmount ${directory}: it is in use`,
+    `see who uses it: fuser -vm ${directory}`,
+  );
+}
+
+async function detachAsRoot(directory: string, lazy: boolean): Promise<"detached" | "busy"> {
+  const flags = UMOUNT_NOFOLLOW | (lazy ? MNT_DETACH : 0);
+  if (libc().umount2(cString(directory), flags) === 0) return "detached";
+  const code = errno();
+  if (code === EBUSY) return "busy";
   throw new TarboxError(
     `cannot unmount ${directory}: ${code === EINVAL ? "it is not mounted" : errorText(code)}`,
   );

@@ -127,6 +127,18 @@ Deno.test("what cannot be mounted or unmounted is said with its reason", async (
   }
 });
 
+Deno.test("a mount that is in use for an instant is unmounted, one that stays so is not", async () => {
+  await withMount(async (directory, server) => {
+    const file = await Deno.open(`${directory}/hello`);
+    await assert.rejects(detachMount(directory, false), /in use/);
+    const detached = detachMount(directory, false);
+    file.close();
+    await detached;
+    assert.equal(await isMountPoint(directory), false);
+    assert.deepEqual((await server.ended()).broken, []);
+  });
+});
+
 Deno.test("mountinfo: escapes, optional fields, lines that are none", () => {
   const text = [
     "22 1 0:21 / / rw,relatime shared:1 master:2 - ext4 /dev/vda1 rw",
