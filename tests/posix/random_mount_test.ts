@@ -4,6 +4,7 @@
  */
 import { Installation } from "../e2e/installation.ts";
 import { directoryTarget, NOTHING_AROUND } from "../random/directory_target.ts";
+import { mountSurroundings } from "../random/mount_surroundings.ts";
 import { runProgram } from "../random/program.ts";
 
 const SEEDS = [2001, 2002];
@@ -27,20 +28,7 @@ Deno.test("a random program is the same on a mount as on its model", async () =>
   const tarbox = await Installation.create();
   try {
     await tarbox.tarbox("mount", "--create", tarbox.mountPoint);
-    const around = {
-      async remount() {
-        await tarbox.tarbox("umount", tarbox.mountPoint);
-        await tarbox.tarbox("mount", tarbox.mountPoint);
-      },
-      async check() {
-        await tarbox.tarbox("fsck");
-        return [];
-      },
-      layers: {
-        checkpoint: async (name: string) => void await tarbox.tarbox("checkpoint", name),
-        switchTo: async (name: string) => void await tarbox.tarbox("switch", name),
-      },
-    };
+    const around = mountSurroundings(tarbox, "main");
     await runProgram(directoryTarget(tarbox.mountPoint, around), SEEDS[0]!, {
       operations: 1000,
       compareEvery: 300,

@@ -1,7 +1,7 @@
 /** What random programs choose from, and how. */
 import { FsError } from "../../src/base/errors.ts";
 import { S_IFCHR, S_IFIFO, S_IFSOCK } from "../../src/base/modes.ts";
-import type { Model } from "./model.ts";
+import type { Inode, Model } from "./model.ts";
 
 const NAMES = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "\xff\xfe", "n".repeat(255)];
 
@@ -88,5 +88,26 @@ export class Choices {
       if (error instanceof FsError) return false;
       throw error;
     }
+  }
+
+  // What systems differ in, so that no program does it.
+
+  /** Whether the path is a directory that is not empty. */
+  filled(path: string): boolean {
+    return (this.#found(path)?.entries?.size ?? 0) > 0;
+  }
+
+  /** Whether the path is of a file with that many bytes. */
+  sized(path: string, size: number): boolean {
+    return this.#found(path)?.data.length === size;
+  }
+
+  /** Whether the path has the attribute with that very value. */
+  valued(path: string, name: string, value: string): boolean {
+    return this.#found(path)?.xattrs.get(name) === value;
+  }
+
+  #found(path: string): Inode | undefined {
+    return this.#model.paths().find((one) => one.path === path)?.inode;
   }
 }
