@@ -10,6 +10,7 @@
  * thread), and let no request wait for the promise.
  */
 import {
+  FUSE_EXPIRE_ONLY,
   NOTIFY_DELETE_OUT,
   NOTIFY_INVAL_ENTRY_OUT,
   NOTIFY_INVAL_INODE_OUT,
@@ -36,13 +37,18 @@ export function encodeInvalidateInode(inode: number, offset: number, length: num
   return new Uint8Array(view.buffer);
 }
 
-/** Encodes FUSE_NOTIFY_INVAL_ENTRY. */
+/**
+ * Encodes FUSE_NOTIFY_INVAL_ENTRY. The name expires: the kernel asks for it before its next use. A
+ * kernel before 6.2 does not know the flag and removes the name, and getcwd(2) then says ENOENT to
+ * whoever works there.
+ */
 export function encodeInvalidateEntry(parent: number, name: Uint8Array): Uint8Array {
   const size = NOTIFY_INVAL_ENTRY_OUT.bytes;
   const view = notification(notifyCode.INVAL_ENTRY, size + name.length + 1);
   const at = OUT_HEADER.bytes;
   view.setBigUint64(at + NOTIFY_INVAL_ENTRY_OUT.parent, BigInt(parent), true);
   view.setUint32(at + NOTIFY_INVAL_ENTRY_OUT.namelen, name.length, true);
+  view.setUint32(at + NOTIFY_INVAL_ENTRY_OUT.flags, FUSE_EXPIRE_ONLY, true);
   const bytes = new Uint8Array(view.buffer);
   bytes.set(name, at + size);
   return bytes;

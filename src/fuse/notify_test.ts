@@ -14,7 +14,7 @@ Deno.test("notifications are encoded as linux/fuse.h says", () => {
   assert.equal(
     encodeInvalidateEntry(1, utf8("ab")).toHex(),
     "23000000" + "03000000" + "0000000000000000" +
-      "0100000000000000" + "02000000" + "00000000" + "616200",
+      "0100000000000000" + "02000000" + "01000000" + "616200",
   );
   assert.equal(
     encodeDelete(1, 5, utf8("ab")).toHex(),
@@ -30,6 +30,30 @@ Deno.test("a mounted kernel takes notifications of what it caches", async () => 
     assert.equal(await invalidateInode(device, 999), false);
     assert.equal(await invalidateEntry(device, 1, utf8("hello")), true);
     assert.equal((await shell(`cat ${directory}/hello`)).out, "hello");
+  });
+});
+
+Deno.test("a name that is to be looked up again is not gone for whoever has it open", async () => {
+  await withMount(async (directory, server) => {
+    const script = `exec 3< ${directory}/hello; echo open; read _; exec readlink /proc/self/fd/3`;
+    const reader = new Deno.Command("sh", {
+      args: ["-c", script],
+      stdin: "piped",
+      stdout: "piped",
+    }).spawn();
+    const lines = reader.stdout.pipeThrough(new TextDecoderStream()).getReader();
+    assert.equal((await lines.read()).value, "open\n");
+    assert.equal(await invalidateEntry(server.device, 1, utf8("hello")), true);
+    const writer = reader.stdin.getWriter();
+    await writer.write(utf8("\n"));
+    await writer.close();
+    assert.equal((await lines.read()).value, `${directory}/hello\n`);
+    await lines.cancel();
+    await reader.status;
+    await Deno.stat(`${directory}/hello`);
+    await detachMount(directory, false);
+    const { lookups } = await server.ended();
+    assert.equal(lookups.filter((name) => name === "hello").length, 2);
   });
 });
 
