@@ -10,8 +10,11 @@ const FLUSH_TIMEOUT_SECONDS = 120;
 export async function onWorkspace(
   session: Session,
   command: string,
-  argument: unknown,
+  argument: { readonly ref?: string; readonly from?: string } & Readonly<Record<string, unknown>>,
 ): Promise<unknown> {
+  // What a command takes from is read by whoever carries it out, as it is in the store.
+  const source = argument.ref ?? argument.from;
+  if (source?.includes("/")) await resolveFlushed(session, source);
   return await session.hold(
     command,
     argument,

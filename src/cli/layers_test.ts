@@ -152,6 +152,29 @@ Deno.test("a mount that holds the workspace is asked, and its head flushed befor
   }
 });
 
+Deno.test("a head of another workspace is flushed by its holder before it is taken from", async () => {
+  const store = await released();
+  await tarbox(store, "fork", "copy", "--from", "one");
+  const { id } = (await store.workspace("copy"))!;
+  const holder = { host: "elsewhere", pid: 1, mountPoint: "/mnt" };
+  const { epoch } = await store.attach(id, holder, 0);
+  const asked: string[] = [];
+  const stop = await store.serve(id, epoch, ({ command }) => {
+    asked.push(command);
+    return Promise.resolve({ result: null });
+  });
+  try {
+    await tarbox(store, "merge", "--dry-run", "copy/head");
+    await tarbox(store, "fork", "other", "--from", "copy/head");
+    await tarbox(store, "restore", "copy/head", "/d/f");
+    assert.deepEqual(asked, ["flush", "flush", "flush"]);
+    await tarbox(store, "merge", "--dry-run", "one");
+    assert.equal(asked.length, 3);
+  } finally {
+    await stop();
+  }
+});
+
 Deno.test("workspaces are listed, shown and deleted", async () => {
   const store = await released();
   await tarbox(store, "fork", "copy", "--from", "one");
