@@ -14,7 +14,7 @@ import { alone, print, type Run } from "./session.ts";
 export function addDatabaseCommands(program: Command, _run: Run): void {
   program
     .command("init")
-    .description("create or upgrade the schema, the tenant and the workspace")
+    .description("create or upgrade the schema, and create the workspace")
     .option("--embedded", "start the embedded engine, whatever the configuration says")
     .option("--create-database", "create the database when it is missing")
     .addHelpText(

@@ -32,7 +32,7 @@ Deno.test("README's tour prints what README shows", async () => {
       .replaceAll(TOUR, tarbox.directory);
     const { stdout } = await tarbox.command("bash", ["-c", `exec 2>&1\n${script}`], {
       env: { PATH: `${programs}:${Deno.env.get("PATH")}` },
-      limitSeconds: 180,
+      limitSeconds: 200,
     });
     const printed = stdout.replaceAll(tarbox.directory, TOUR).split(MARK);
     for (const [i, { commands, output }] of blocks.entries()) {
