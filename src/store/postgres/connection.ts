@@ -272,6 +272,13 @@ export class Connection {
         "set sslrootcert to the authority's file, or another sslmode",
       );
     }
+    // Deno before 2.8 tells the reason only after a write that fails for it.
+    if (!this.#proven && this.#options.tls?.startsWith("verify") && /write UNKNOWN/.test(message)) {
+      return new TarboxError(
+        `database at ${where}: its certificate is not trusted, or TLS failed: ${message}`,
+        "set sslrootcert to the authority's file, or another sslmode",
+      );
+    }
     if (!this.#proven && /does not support SSL/.test(message)) {
       return new TarboxError(
         `database at ${where}: the server does not offer TLS`,
