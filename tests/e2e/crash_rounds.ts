@@ -1,7 +1,7 @@
 /**
  * Crashes under load: what was fsynced is there byte for byte, and the rest is a prefix of what was
  * answered (spec/durability.md, rules 1, 2 and 4). A run is named by its seed: TARBOX_SEED repeats it,
- * as far as moments can be repeated.
+ * as far as moments can be repeated. TARBOX_KILLS makes it longer.
  */
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
@@ -9,8 +9,8 @@ import { checkPrefix, type Found, type Log, readLog, readTree } from "./crash_ch
 import { random } from "./crash_model.ts";
 import { Installation, sendKill, until } from "./installation.ts";
 
-/** Kills in each test. */
-const KILLS = 10;
+/** Kills in each test: one of each kind, at least. */
+const KILLS = Number(Deno.env.get("TARBOX_KILLS") ?? 6);
 
 const WRITERS = ["w0", "w1", "w2"];
 
