@@ -8,17 +8,19 @@ export const VERSION: string = metadata.version;
 /** Groups of commands, loaded only when a command line is parsed, never for `--version`. */
 async function addCommands(program: Command): Promise<void> {
   const { run } = await import("./session.ts");
-  const [database, mount, layers, images, registry, attempt, upkeep, completions] = await Promise
-    .all([
-      import("./database_commands.ts"),
-      import("./mount_commands.ts"),
-      import("./layer_commands.ts"),
-      import("./image_commands.ts"),
-      import("./registry_commands.ts"),
-      import("./try_command.ts"),
-      import("./upkeep_commands.ts"),
-      import("./completions.ts"),
-    ]);
+  const [database, mount, layers, images, registry, attempt, upkeep, stats, completions] =
+    await Promise
+      .all([
+        import("./database_commands.ts"),
+        import("./mount_commands.ts"),
+        import("./layer_commands.ts"),
+        import("./image_commands.ts"),
+        import("./registry_commands.ts"),
+        import("./try_command.ts"),
+        import("./upkeep_commands.ts"),
+        import("./stats_command.ts"),
+        import("./completions.ts"),
+      ]);
   database.addDatabaseCommands(program, run);
   mount.addMountCommands(program, run);
   layers.addLayerCommands(program, run);
@@ -26,6 +28,7 @@ async function addCommands(program: Command): Promise<void> {
   registry.addRegistryCommands(program, run);
   attempt.addTryCommand(program, run);
   upkeep.addUpkeepCommands(program, run);
+  stats.addStatsCommand(program);
   completions.addCompletionsCommand(program);
 }
 

@@ -30,6 +30,7 @@ const CONTRACT: Readonly<Record<string, string>> = {
   cat: "",
   stat: "",
   tree: "",
+  stats: "",
   gc: "",
   fsck: "",
   "workspace list": "",
