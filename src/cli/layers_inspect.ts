@@ -1,10 +1,11 @@
 import type { Command } from "commander";
 import { fromLatin1 } from "../base/bytes.ts";
 import { TarboxError } from "../base/errors.ts";
+import { parseSize } from "../base/quantity.ts";
 import { checkState } from "../layer/check.ts";
 import { drop } from "../layer/checkpoint.ts";
-import type { LayerFacts } from "../layer/commands.ts";
-import { formatTime } from "../layer/format.ts";
+import type { LayerFacts, QuotaFacts } from "../layer/commands.ts";
+import { formatSize, formatTime } from "../layer/format.ts";
 import { requireWorkspace, resolve } from "../layer/references.ts";
 import { deadEpoch, selfHolder, STALE_SECONDS } from "../mount/lease.ts";
 import type { LayerRow, WorkspaceRow } from "../store/rows.ts";
@@ -44,6 +45,18 @@ export function addInspectCommands(program: Command, run: Run): void {
         );
         await session.out(lines.join(""));
       })
+    );
+  workspace
+    .command("quota")
+    .description("what a workspace's head may hold and holds; over it, writing gets EDQUOT")
+    .option("--bytes <SIZE>", 'such as "10GB", or "none"')
+    .option("--inodes <N>", 'files, directories and all else, or "none"')
+    .addHelpText(
+      "after",
+      examples("tarbox workspace quota", "tarbox workspace quota --bytes 10GB --inodes none"),
+    )
+    .action((options: QuotaOptions, command: Command) =>
+      run(command, (session) => quota(session, options))
     );
   workspace
     .command("delete")
@@ -116,6 +129,43 @@ async function check(session: Session, ref: string): Promise<number> {
   } finally {
     if (seal !== null) await drop(store, session.workspace, seal.id);
   }
+}
+
+interface QuotaOptions {
+  readonly bytes?: string;
+  readonly inodes?: string;
+}
+
+async function quota(session: Session, options: QuotaOptions): Promise<void> {
+  const limits = await session.store.limits((await session.row()).id);
+  const bound = (text: string | undefined, parse: (text: string) => number, kept: number | null) =>
+    text === undefined ? kept : text === "none" ? null : parse(text);
+  const argument = options.bytes === undefined && options.inodes === undefined ? {} : {
+    bytes: bound(options.bytes, (text) => parseSize("--bytes", text), limits.bytes),
+    inodes: bound(options.inodes, (text) => parseCount("--inodes", text), limits.inodes),
+  };
+  const facts = await onWorkspace(session, "quota", argument) as QuotaFacts;
+  if (session.json) return await printJson(session, facts);
+  const line = (kind: string, used: string, limit: string | null) =>
+    `${kind}: ${used} of ${limit ?? "any number"}\n`;
+  await session.out(
+    line("inodes", String(facts.usage.inodes), facts.limits.inodes?.toString() ?? null) +
+      line(
+        "bytes",
+        formatSize(facts.usage.bytes),
+        facts.limits.bytes === null ? null : formatSize(facts.limits.bytes),
+      ),
+  );
+}
+
+function parseCount(key: string, text: string): number {
+  const count = Number(text);
+  if (/^\d+$/.test(text) && Number.isSafeInteger(count)) return count;
+  throw new TarboxError(
+    `${key}: ${JSON.stringify(text)} is no number`,
+    'such as 100000, or "none"',
+    2,
+  );
 }
 
 async function listWorkspaces(session: Session): Promise<void> {

@@ -1,6 +1,7 @@
 import { fromLatin1, text } from "../base/bytes.ts";
 import { TarboxError } from "../base/errors.ts";
 import type { LayerRow, WorkspaceRow } from "../store/rows.ts";
+import type { Limits, Usage } from "../store/quotas.ts";
 import type { Store } from "../store/store.ts";
 import {
   autoCheckpoint,
@@ -31,6 +32,12 @@ export function layerFacts(layer: LayerRow): LayerFacts {
   };
 }
 
+/** What a workspace may hold, and its head holds. */
+export interface QuotaFacts {
+  readonly limits: Limits;
+  readonly usage: Usage;
+}
+
 /** A command on a workspace: arguments and result are JSON. */
 export type LayerCommand = (
   store: Store,
@@ -51,6 +58,7 @@ export type LayerCommand = (
  * - `restore {ref, paths}` → `{from, changes, saved}`
  * - `merge {ref, dryRun?}` → `{from, actions, conflicts, saved}`, paths as `text` gives them
  * - `fork {name, from?}` → `{name}`
+ * - `quota {}`, `quota {bytes, inodes}` (null: no bound): → {@link QuotaFacts}
  */
 export const layerCommands: Readonly<Record<string, LayerCommand>> = {
   flush: () => Promise.resolve(null),
@@ -115,6 +123,17 @@ export const layerCommands: Readonly<Record<string, LayerCommand>> = {
       saved: saved === null ? null : layerFacts(saved),
     };
   },
+  async quota(store, workspace, _epoch, argument): Promise<QuotaFacts> {
+    const { bytes, inodes } = fields(argument);
+    if (bytes !== undefined || inodes !== undefined) {
+      await store.setLimits(workspace.id, {
+        bytes: optionalCount("bytes", bytes),
+        inodes: optionalCount("inodes", inodes),
+      });
+    }
+    const limits = await store.limits(workspace.id);
+    return { limits, usage: await store.usage(await store.chain(workspace.head)) };
+  },
   async fork(store, workspace, epoch, argument) {
     const { name, from } = fields(argument);
     const made = await fork(store, workspace, epoch, {
@@ -149,6 +168,12 @@ function optionalText(field: string, value: unknown): string | undefined {
   if (value === undefined || value === null) return undefined;
   if (typeof value === "string") return value;
   throw new TarboxError(`${field}: a text is needed, not ${JSON.stringify(value)}`, undefined, 2);
+}
+
+function optionalCount(field: string, value: unknown): number | null {
+  if (value === undefined || value === null) return null;
+  if (typeof value === "number" && Number.isSafeInteger(value) && value >= 0) return value;
+  throw new TarboxError(`${field}: a number is needed, not ${JSON.stringify(value)}`, undefined, 2);
 }
 
 function requiredText(field: string, value: unknown): string {

@@ -23,6 +23,9 @@ import type { ToMain } from "./messages.ts";
 import { rebaseBetween } from "./rebasing.ts";
 import type { RequestThread } from "./request_thread.ts";
 
+/** Milliseconds after which what other mounts changed is counted against the quota. */
+const MEASURE_MS = 5_000;
+
 /** How a {@link Holding} waits, and whom it tells what is wrong. */
 export interface HoldingOptions {
   /** Where it is mounted. */
@@ -57,6 +60,9 @@ export class Holding {
   readonly #flushes = new Map<number, (error: string | null) => void>();
   #inspected: ((known: readonly KnownInode[]) => void) | null = null;
   #rebased: ((forget: Forget) => void) | null = null;
+  /** The workspace has a quota. */
+  #limited = false;
+  #measuring: ReturnType<typeof setTimeout> | undefined;
   /** Node ids of inodes that were open when this mount went to shared mode. */
   readonly #keptPages = new Map<number, number>();
   #shared: ((told: Extract<ToMain, { type: "shared" }>) => void) | null = null;
@@ -132,7 +138,11 @@ export class Holding {
       );
     }
     await Promise.race([this.#serving.promise, this.#ended.promise]);
-    if (leasing !== null) void this.#keepShallow();
+    if (leasing !== null) {
+      void this.#keepShallow();
+      const { bytes, inodes } = await this.#store.limits(this.#workspace.id);
+      if (bytes !== null || inodes !== null) await this.#execute("quota", {});
+    }
   }
 
   /** Returns when the mount is gone and all is committed. @throws {TarboxError} what was lost. */
@@ -143,6 +153,7 @@ export class Holding {
   /** Stops the service of requests, and gives the lease back. */
   async stop(): Promise<void> {
     clearInterval(this.#checkpoints);
+    clearTimeout(this.#measuring);
     await this.#unserve?.();
     // A lease that cannot be given back goes stale by itself.
     await this.#leasing?.stop().catch(console.error);
@@ -356,6 +367,7 @@ export class Holding {
       const before = this.#chain;
       this.#chain = await this.#store.chain(this.#workspace.head);
       rebase = await this.#rebaseFrom(before);
+      if (command === "quota" || this.#limited) await this.#measure();
       return result;
     } finally {
       const rebased = rebase === null ? null : Promise.withResolvers<Forget>();
@@ -400,8 +412,26 @@ export class Holding {
     return null;
   }
 
+  /** Tells the tree, which stands still and is committed, what it may hold and holds. */
+  async #measure(): Promise<void> {
+    const limits = await this.#store.limits(this.#workspace.id);
+    this.#limited = limits.bytes !== null || limits.inodes !== null;
+    const usage = this.#limited ? await this.#store.usage(this.#chain) : null;
+    this.#thread.send({ type: "quota", limits, usage });
+  }
+
+  /** Other mounts changed something: what the head holds is counted again, after a while. */
+  #measureSoon(): void {
+    if (!this.#limited || this.#measuring !== undefined) return;
+    this.#measuring = setTimeout(() => {
+      this.#measuring = undefined;
+      void this.#execute("quota", {}).catch(console.error);
+    }, MEASURE_MS);
+  }
+
   /** Another mount changed files that were open here when it came: their pages are stale. */
   #dropPages(keys: ChangedKeys | null): void {
+    if (keys === null || keys.inodes.length > 0) this.#measureSoon();
     for (const inode of keys?.inodes ?? this.#keptPages.keys()) {
       const id = this.#keptPages.get(inode);
       if (id !== undefined) void invalidateInode(this.#device, id);

@@ -3,6 +3,7 @@ import type { ChangedKeys } from "../store/rows.ts";
 import type { ForeignLock } from "../vfs/locks.ts";
 import type { Counters } from "../vfs/tree.ts";
 import type { Load, Loaded } from "../store/loads.ts";
+import type { Limits, Usage } from "../store/quotas.ts";
 import type { Point } from "../store/rows.ts";
 import type { Forget, KnownInode, Rebase } from "../vfs/rebase.ts";
 
@@ -78,6 +79,8 @@ export type ToWorker =
     readonly answer: { readonly result: string } | { readonly errno: number };
   }
   | { readonly type: "flush"; readonly id: number }
+  /** What the head may hold, and holds; while paused. */
+  | { readonly type: "quota"; readonly limits: Limits; readonly usage: Usage | null }
   /** This mount has its turn; `alone`: for good, no other is there. */
   | { readonly type: "begin"; readonly catching: Catching; readonly alone: boolean }
   /** The shared state was looked at for all questions up to this one. */

@@ -283,6 +283,8 @@ class Requests implements Waiter {
         return this.#turns.seen(message.question);
       case "turn-failed":
         return this.#turns.failed(message.question, message.errno);
+      case "quota":
+        return this.#fileSystem.head.tree.quota.set(message.limits, message.usage);
       case "end":
         this.#turns.end(performance.now());
         return void this.#tick();

@@ -13,6 +13,7 @@ import type {
   Point,
   WorkspaceRow,
 } from "./rows.ts";
+import type { Quotas } from "./quotas.ts";
 import type { Sharing } from "./sharing.ts";
 
 /** Reads of tree states. Every method is one round trip, whatever the number of keys. */
@@ -262,7 +263,8 @@ export interface Images {
 }
 
 /** One tenant's store. */
-export interface Store extends Reader, Catalog, Layers, Requests, Images, Sharing, Collector {
+export interface Store
+  extends Reader, Catalog, Layers, Requests, Images, Sharing, Collector, Quotas {
   readonly tenant: string;
   close(): Promise<void>;
 }

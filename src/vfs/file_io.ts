@@ -42,6 +42,10 @@ export interface FileHost<F extends RegularFile = RegularFile> {
   now(): bigint;
   /** Room for this many more dirty bytes. @throws {Suspension} @throws {FsError} EIO */
   admit(bytes: number): void;
+  /** Room for bytes up to `end` of a file whose map is here. @throws {FsError} EDQUOT */
+  demandRoom(file: FileData, offset: number, end: number): void;
+  /** A file takes this much more (or less) than before. */
+  grew(bytes: number): void;
   /** The row or the blocks of this file changed. */
   markInode(file: F): void;
 }
@@ -67,6 +71,7 @@ export function writeFile<F extends RegularFile>(
   const end = Math.min(offset + data.length, host.maxFileSize);
   data = data.subarray(0, end - offset);
   demandWrite(fileOf(node), offset, end);
+  host.demandRoom(fileOf(node), offset, end);
   host.admit(data.length);
   writeRange(fileOf(node), offset, data);
   update(host, node, Math.max(node.row.size, end));
@@ -155,6 +160,7 @@ export function copyFile<F extends RegularFile>(
   const end = targetOffset + plan.copied;
   const shift = targetOffset - offset;
   demandCopy(fileOf(source), fileOf(target), shift, plan);
+  host.demandRoom(fileOf(target), targetOffset, end);
   host.admit(plan.dirties);
   copyRange(fileOf(source), fileOf(target), shift, plan);
   update(host, target, Math.max(target.row.size, end));
@@ -173,6 +179,8 @@ function update<F extends RegularFile>(
 ): void {
   const { row } = node;
   const now = host.now();
-  node.row = { ...row, size, allocated: fileOf(node).allocated, mtime: now, ctime: now };
+  const { allocated } = fileOf(node);
+  host.grew(allocated - row.allocated);
+  node.row = { ...row, size, allocated, mtime: now, ctime: now };
   host.markInode(node);
 }

@@ -44,6 +44,9 @@ const O_NOATIME = 0o1000000;
 /** Positions of a listing: 1 and 2 follow `.` and `..`, an entry's is its cookie and this. */
 const COOKIE_OFFSET = 2;
 
+/** Bytes of a block in the figures of statvfs(3). */
+const FIGURES_BYTES = 4096;
+
 /** How a workspace is mounted. */
 export interface MountedOptions extends TreeOptions {
   readonly readOnly: boolean;
@@ -264,6 +267,7 @@ export class MountedFileSystem implements FileSystem {
     this.#writable();
     const directory = this.tree.directory(parent);
     if (directory.row.nlink === 0) throw new FsError(ENOENT);
+    this.tree.quota.demandInode();
     this.tree.admit();
     const what = { mode: S_IFREG | (mode & 0o7777), umask };
     const node = makeInode(this.tree, context, directory, what, 0);
@@ -355,14 +359,17 @@ export class MountedFileSystem implements FileSystem {
   }
 
   statfs(): FileSystemFigures {
-    // A database tells nobody how much it may still grow: as much as a mount can address is free.
-    const blocks = 2 ** 34;
+    const { limits, usage } = this.tree.quota;
+    // A database tells nobody how much it may still grow: without a quota, as much as a mount can
+    // address is free.
+    const blocks = limits.bytes === null ? 2 ** 34 : Math.floor(limits.bytes / FIGURES_BYTES);
+    const files = limits.inodes ?? 2 ** 32;
     return {
-      blockSize: 4096,
+      blockSize: FIGURES_BYTES,
       blocks,
-      freeBlocks: blocks,
-      files: 2 ** 32,
-      freeFiles: 2 ** 32,
+      freeBlocks: Math.max(0, blocks - Math.ceil((usage?.bytes ?? 0) / FIGURES_BYTES)),
+      files,
+      freeFiles: Math.max(0, files - (usage?.inodes ?? 0)),
       nameMax: 255,
     };
   }

@@ -54,6 +54,7 @@ export function makeNamed(
   const directory = aliveDirectory(tree, parent);
   if (tree.find(directory, name) !== null) throw new FsError(EEXIST);
   if ((what.target?.length ?? 0) > TARGET_MAX) throw new FsError(ENAMETOOLONG);
+  tree.quota.demandInode();
   tree.admit();
   const node = makeInode(tree, context, directory, what, isDirectory(what.mode) ? 2 : 1);
   tree.setName(directory, name, node);
@@ -187,6 +188,7 @@ export function rename(
     if (!directory && existing.children !== null) throw new FsError(EISDIR);
     if (existing.children !== null) demandEmpty(tree, existing);
   }
+  if ((flags & RENAME_WHITEOUT) !== 0) tree.quota.demandInode();
   tree.admit();
   tree.removeName(from, name);
   if ((flags & RENAME_WHITEOUT) !== 0) {

@@ -21,6 +21,7 @@ import { type Dentry, Node } from "./node.ts";
 import { type NameRows, Names } from "./names.ts";
 import { NodeIds } from "./node_ids.ts";
 import type { Forget, KnownInode, Rebase } from "./rebase.ts";
+import { Quota } from "./quota.ts";
 import { Suspension } from "./suspension.ts";
 
 /** Memory that a node and its name take, about. */
@@ -69,6 +70,7 @@ export class Tree implements DirtySource {
   readonly ids = new NodeIds();
   readonly nodes = new Map<number, Node>();
   readonly names = new Names();
+  readonly quota = new Quota();
   /** Several mounts have the tree: what has no name any more may be open on another one. */
   shared = false;
   /** Asked before an operation changes something; set once the journal exists. */
@@ -106,6 +108,16 @@ export class Tree implements DirtySource {
   /** Room for this many more dirty bytes. @throws {Suspension} @throws {FsError} EIO */
   admit(bytes = 0): void {
     this.gate?.admit(bytes);
+  }
+
+  /** Room for bytes of a file. @throws {FsError} EDQUOT */
+  demandRoom(file: FileData, offset: number, end: number): void {
+    this.quota.demandBytes(file, offset, end);
+  }
+
+  /** A file takes this much more (or less) than before. */
+  grew(bytes: number): void {
+    this.quota.count(0, bytes);
   }
 
   /** Suspends the operation until the store has answered. */
@@ -161,6 +173,7 @@ export class Tree implements DirtySource {
     const times = { atime: now, mtime: now, ctime: now, btime: now };
     const node = this.#add({ ...row, ...times, inode, allocated: 0 }, false);
     node.complete = true;
+    this.quota.count(1, 0);
     this.markInode(node);
     return node;
   }
@@ -229,6 +242,7 @@ export class Tree implements DirtySource {
     // Reclaimed when the workspace is next mounted by one mount alone.
     if (this.shared && node.stored) return;
     node.dead = true;
+    this.quota.count(-1, -node.row.allocated);
     node.file?.discard();
     this.nodes.delete(node.inode);
     this.markInode(node);

@@ -172,6 +172,34 @@ const CHECKS: readonly { name: string; run: (store: Store) => Promise<void> }[] 
     },
   },
   {
+    name: "a quota is kept, and usage counts what a state shows",
+    async run(store) {
+      const { id, head } = await store.createWorkspace("quota", null, root);
+      assert.deepEqual(await store.limits(id), { bytes: null, inodes: null });
+      await store.setLimits(id, { bytes: 2 ** 40, inodes: 7 });
+      assert.deepEqual(await store.limits(id), { bytes: 2 ** 40, inodes: 7 });
+      await store.setLimits(id, { bytes: null, inodes: 7 });
+      assert.deepEqual(await store.limits(id), { bytes: null, inodes: 7 });
+      const { epoch } = await store.attach(id, holder(), 15);
+      const big = { ...file(7), size: 5000, allocated: 8192 };
+      await store.commit(id, epoch, head, 1, batch([big, file(8)], ["a", "b"]));
+      const before = await store.usage(await store.chain(head));
+      assert.deepEqual(before, { inodes: 3, bytes: 8192 });
+      const { layer } = await store.seal(id, epoch, {
+        uid: "ab".repeat(16),
+        name: "sealed",
+        message: "",
+      });
+      const fork = await store.createWorkspace("quota-fork", layer, root);
+      const lease = await store.attach(fork.id, holder(), 15);
+      const gone = { ...batch([file(9)], ["c"]), deadInodes: [7] };
+      await store.commit(fork.id, lease.epoch, fork.head, 1, gone);
+      const after = await store.usage(await store.chain(fork.head));
+      assert.deepEqual(after, { inodes: 3, bytes: 0 });
+      assert.deepEqual(await store.usage(await store.chain(layer.point)), before);
+    },
+  },
+  {
     name: "who watches is told when the lease is wanted and when it is free",
     async run(store) {
       const { id } = await store.createWorkspace("watching", null, root);

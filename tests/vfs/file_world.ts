@@ -41,6 +41,10 @@ export class World implements FileHost<OpenFile> {
 
   admit(): void {}
 
+  demandRoom(): void {}
+
+  grew(): void {}
+
   markInode(): void {}
 
   /** Runs an operation as the session does: again after each load, until it is through. */

@@ -1,12 +1,14 @@
 import { FencedError } from "../errors.ts";
 import type { ChangedKeys, Holder, WorkspaceRow } from "../rows.ts";
 import { MemoryImages } from "./images.ts";
+import { type Limits, UNLIMITED } from "../quotas.ts";
 import type { Known, LockRow, MountRow, Seen } from "../sharing.ts";
 
 /** What several mounts of one workspace share, in memory. */
 export class SharedWorkspace {
   version = 0;
   lockVersion = 0;
+  limits: Limits = UNLIMITED;
   /** Keys of the commit that made a version. */
   readonly changes = new Map<number, ChangedKeys>();
   readonly mounts = new Map<number, { holder: Holder; heartbeat: number; wants: number }>();
@@ -34,6 +36,14 @@ export abstract class MemorySharing extends MemoryImages {
   protected abstract shared(workspace: number): SharedWorkspace;
   protected abstract workspaceIds(): number[];
   protected abstract workspaceOf(id: number): WorkspaceRow;
+
+  async limits(id: number): Promise<Limits> {
+    return this.shared(id).limits;
+  }
+
+  async setLimits(id: number, limits: Limits): Promise<void> {
+    this.shared(id).limits = limits;
+  }
 
   async joinMount(id: number, holder: Holder): Promise<number> {
     const workspace = this.shared(id);

@@ -1,6 +1,7 @@
 import { equalBytes, hex } from "../../base/bytes.ts";
 import { invariant } from "../../base/errors.ts";
 import { garbageOf } from "../needed.ts";
+import type { Usage } from "../quotas.ts";
 import {
   ALIVE,
   type Batch,
@@ -73,6 +74,14 @@ export abstract class MemoryTrees implements Reader {
   async names(chain: Chain, children: readonly number[]): Promise<DentryRow[]> {
     const wanted = new Set(children);
     return [...this.#dentries.rows(chain)].filter(({ child }) => wanted.has(child));
+  }
+
+  async usage(chain: Chain): Promise<Usage> {
+    const rows = [...this.#inodes.rows(chain)];
+    return {
+      inodes: rows.length,
+      bytes: rows.reduce((sum, { allocated }) => sum + allocated, 0),
+    };
   }
 
   async changedKeys(lineage: number, after: number, upto: number): Promise<ChangedKeys> {

@@ -1,6 +1,7 @@
 import { invariant } from "../../base/errors.ts";
 import type { BlockRow, Chain, ChangedKeys, DentryRow, Entry, InodeRow, Point } from "../rows.ts";
 import { Shortcuts } from "./shortcuts.ts";
+import type { Usage } from "../quotas.ts";
 import { bytea, bytes } from "./connection.ts";
 import type { Parameter, Row } from "./session.ts";
 
@@ -231,6 +232,16 @@ export class Reading {
       inodes: inodes.map(({ inode }) => Number(inode)),
       dentries: dentries.map(({ parent, name }) => ({ parent: Number(parent), name: bytes(name) })),
     };
+  }
+
+  async usage(chain: Chain): Promise<Usage> {
+    const hidden = notHidden(this.shorten(chain), "inodes", "h.inode = t.inode");
+    const [row] = await this.#query(
+      `select count(*) as inodes, coalesce(sum(t.allocated), 0)::int8 as bytes
+         from ${CHAIN} join inodes t on ${VISIBLE("t")} where not t.deleted ${hidden}`,
+      this.#of(chain),
+    );
+    return { inodes: Number(row!.inodes), bytes: Number(row!.bytes) };
   }
 
   async counters(lineage: number): Promise<{ nextInode: number; nextCookie: number }> {

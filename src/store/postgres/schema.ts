@@ -7,6 +7,7 @@ import { READS } from "./migrations/0006_reads.ts";
 import { SHORTCUTS } from "./migrations/0007_shortcuts.ts";
 import { CLAIMS } from "./migrations/0008_claims.ts";
 import { LAYERS } from "./migrations/0009_layers.ts";
+import { QUOTAS } from "./migrations/0010_quotas.ts";
 
 /**
  * The schema as ordered steps; a step that was ever released is never edited, only followed by
@@ -22,4 +23,5 @@ export const MIGRATIONS: readonly string[] = [
   SHORTCUTS,
   CLAIMS,
   LAYERS,
+  QUOTAS,
 ];

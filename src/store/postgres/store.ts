@@ -10,6 +10,7 @@ import type {
   Point,
 } from "../rows.ts";
 import type { BlockRow } from "../rows.ts";
+import type { Limits, Usage } from "../quotas.ts";
 import type { Known, LockRow, MountRow, Seen } from "../sharing.ts";
 import type { Collected, Reply, Request, Store } from "../store.ts";
 import { PostgresCatalog } from "./catalog.ts";
@@ -146,6 +147,28 @@ class PostgresStore extends PostgresCatalog implements Store {
 
   noteImageConfig(point: Point, config: unknown): Promise<void> {
     return this.#images.noteImageConfig(point, config);
+  }
+
+  async limits(workspace: number): Promise<Limits> {
+    const [row] = await this.#pool.read(
+      `select quota_bytes, quota_inodes from workspaces
+        where tenant_id = $1 and workspace_id = $2`,
+      [this.#id, workspace],
+    );
+    const bound = (value: bigint | null) => value === null ? null : Number(value);
+    return { bytes: bound(row!.quota_bytes), inodes: bound(row!.quota_inodes) };
+  }
+
+  async setLimits(workspace: number, { bytes, inodes }: Limits): Promise<void> {
+    await this.#pool.transaction([[
+      `update workspaces set quota_bytes = $3::int8, quota_inodes = $4::int8
+        where tenant_id = $1 and workspace_id = $2`,
+      [this.#id, workspace, bytes, inodes],
+    ]], "quota");
+  }
+
+  usage(chain: Chain): Promise<Usage> {
+    return this.#reading.usage(chain);
   }
 
   joinMount(workspace: number, holder: Holder): Promise<number> {
