@@ -7,6 +7,7 @@ import { BLOCK_SIZE, type BlockRow, type InodeRow, type Point } from "../store/r
 import type { Reader } from "../store/store.ts";
 import { entryOf } from "./inode_entry.ts";
 import { regroupedLinks } from "./link_groups.ts";
+import { relieved, relieveMemory } from "./memory.ts";
 import {
   baseName,
   type ImagePath,
@@ -31,6 +32,9 @@ const CONTENTS_AT_ONCE = 512;
 /** Reads of contents that are under way while one is written: 8 MiB in all. */
 const READS_AHEAD = 3;
 
+/** Bytes handed on at once: hashing and writing cost by the call. */
+const CHUNK_BYTES = 256 << 10;
+
 const ZEROS = new Uint8Array(BLOCK_SIZE);
 
 /** One member of a changeset: an inode at a path, or (null) the whiteout that hides the path. */
@@ -43,7 +47,8 @@ interface Line {
  * The tar of what differs from one state to another (null: the empty tree), by the rules of
  * spec/oci.md: every ancestor with its attributes, whiteouts before their siblings, a hard link's
  * target before its links, paths in the order of their bytes. A function of the two trees alone, so
- * equal checkpoints give equal bytes wherever they are stored. Memory: the paths, not the contents.
+ * equal checkpoints give equal bytes wherever they are stored. Memory: the paths, not the contents. A
+ * chunk holds until the next is asked for: its memory is used again.
  *
  * @param leftOut Called for what cannot be represented, which is then left out; when null:
  * @throws {TarboxError} naming the path that OCI cannot represent.
@@ -53,6 +58,29 @@ export async function* writeChangeset(
   from: Point | null,
   to: Point,
   leftOut: LeftOut | null = null,
+): AsyncGenerator<Uint8Array> {
+  const chunk = new Uint8Array(CHUNK_BYTES);
+  let filled = 0;
+  for await (const piece of piecesOf(relieved(reader), from, to, leftOut)) {
+    for (let at = 0; at < piece.length;) {
+      const part = piece.subarray(at, at + chunk.length - filled);
+      chunk.set(part, filled);
+      filled += part.length;
+      at += part.length;
+      if (filled < chunk.length) continue;
+      yield chunk;
+      filled = 0;
+    }
+  }
+  yield chunk.subarray(0, filled);
+}
+
+/** The changeset in many small pieces: headers, contents, zeros. */
+async function* piecesOf(
+  reader: Reader,
+  from: Point | null,
+  to: Point,
+  leftOut: LeftOut | null,
 ): AsyncGenerator<Uint8Array> {
   const chain = await reader.chain(to);
   const lines = inOrder(representable(inOrder(await changedLines(reader, from, to)), leftOut));
@@ -115,6 +143,7 @@ async function* contentsInOrder(
     const contents = await next;
     readOn();
     yield* contents;
+    relieveMemory(contents.reduce((sum, { length }) => sum + length, 0));
   }
 }
 

@@ -25,7 +25,7 @@ export function parseCompression(name: string): Compression {
   );
 }
 
-/** The bytes of `source`, packed. */
+/** The bytes of `source`, packed. A chunk of either holds until the next one is asked for. */
 export function compress(
   source: AsyncIterable<Uint8Array>,
   compression: Compression,
@@ -34,11 +34,11 @@ export function compress(
     case "stored":
       return storedGzip(source);
     case "gzip":
-      return through(source, createGzip({ level: constants.Z_DEFAULT_COMPRESSION }));
+      return through(owned(source), createGzip({ level: constants.Z_DEFAULT_COMPRESSION }));
     case "zstd":
       // Without the flag a frame has no checksum, and damage goes unnoticed.
       return through(
-        source,
+        owned(source),
         createZstdCompress({ params: { [constants.ZSTD_c_checksumFlag]: 1 } }),
       );
     case "none":
@@ -152,6 +152,11 @@ function isZlibError(error: unknown): error is Error {
   return error instanceof Error &&
     (/^(Z_|ZSTD_|ERR_)/.test(String((error as { code?: unknown }).code)) ||
       error.message.startsWith("Zstd "));
+}
+
+/** Chunks in memory of their own: a stream holds on to them while the source fills the next. */
+async function* owned(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  for await (const chunk of source) yield chunk.slice();
 }
 
 /** Pipes chunks through a stream of node:zlib; errors of either side end both. */

@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { fromLatin1, hex } from "../base/bytes.ts";
 import type { BlockRow, ContentRow, DentryRow, InodeRow, Point } from "../store/rows.ts";
 import type { Store } from "../store/store.ts";
+import { relieveMemory, ROW_BYTES } from "./memory.ts";
 
 /** Rows of one write. */
 const ROWS_MAX = 6000;
@@ -115,8 +116,11 @@ export class LineageWriter {
     this.#dentries.clear();
     this.#blocks = [];
     this.#contents = new Map();
+    const bytes = this.#contentBytes;
+    const rows = inodes.length + dentries.length + batch.blocks.length;
     this.#contentBytes = 0;
     await this.#writing;
+    relieveMemory(bytes + rows * ROW_BYTES);
     this.#writing = this.store.write(this.point, batch);
     // Whoever waits next meets the failure; it must not end the process before.
     this.#writing.catch(() => {});

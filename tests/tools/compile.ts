@@ -37,6 +37,8 @@ async function compile(env: Record<string, string>, limitSeconds: number): Promi
     "--no-check",
     // The lock names packages for tests alone, and the engines of all platforms.
     "--exclude-unused-npm",
+    // Exports and imports bound their memory with it.
+    "--v8-flags=--expose-gc",
     "--target",
     target,
     "--include",
