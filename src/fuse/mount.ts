@@ -9,7 +9,7 @@ const MNT_DETACH = 2;
 const UMOUNT_NOFOLLOW = 8;
 
 /** How long a busy mount is asked again, and how often. */
-const BUSY_MS = 1_000;
+const BUSY_MS = 2_000;
 const BUSY_PAUSE_MS = 10;
 
 /** How to mount. */
@@ -70,7 +70,7 @@ function mountAsRoot(directory: string, options: MountOptions): number {
 
 /**
  * Unmounts what is mounted on `directory`. The thread that serves it must be another one. A mount that
- * is busy is asked again for a second: a path that somebody looks up, or what a process that has just
+ * is busy is asked again for two seconds: a path that somebody looks up, or what a process that has just
  * ended had mapped, keeps it for an instant.
  * @param lazy detach at once, also while files are open; the mount ends when they are closed
  * @throws {TarboxError} when it is busy or not mounted

@@ -1,4 +1,7 @@
-/** Programs that rely on locks, mappings and renames: SQLite with several writers, make with a compiler. */
+/**
+ * Programs that rely on locks, mappings and renames: SQLite with several writers, make with a
+ * compiler, cp.
+ */
 import assert from "node:assert/strict";
 import { type Mounted, run, withMounted } from "./mounted.ts";
 
@@ -71,6 +74,21 @@ async function make({ directory }: Mounted): Promise<void> {
   assert.equal(await sh(directory, "ar t lib.a"), "a.o\nb.o\nmain.o\n");
 }
 
+/** cp(1) asks for copy_file_range(2): the copy has blocks of its own, and contents that are there. */
+async function copy({ directory, tarbox }: Mounted): Promise<void> {
+  const counts = async () => {
+    const said = await tarbox("--json", "fsck");
+    assert.equal(said.code, 0, said.err);
+    const { blocks, contents } = JSON.parse(said.out);
+    return { blocks, contents };
+  };
+  await sh(directory, "rm -rf -- *; head -c 8388608 /dev/urandom > one; sync one");
+  const before = await counts();
+  await sh(directory, "cp --reflink=auto one two; sync two; cmp one two");
+  assert.deepEqual(await counts(), { blocks: 2 * before.blocks, contents: before.contents });
+  assert(before.contents > 1, "the file is of one block");
+}
+
 Deno.test("programs work in a mount", async (t) => {
   await withMounted([], async (mounted) => {
     await t.step(
@@ -78,5 +96,6 @@ Deno.test("programs work in a mount", async (t) => {
       () => sqlite(mounted),
     );
     await t.step("make and cc build what changed, and nothing else", () => make(mounted));
+    await t.step("cp of a file stores nothing but its rows", () => copy(mounted));
   });
 });
