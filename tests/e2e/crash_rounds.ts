@@ -10,7 +10,7 @@ import { random } from "./crash_model.ts";
 import { Installation, sendKill, until } from "./installation.ts";
 
 /** Kills in each test: one of each kind, at least. */
-const KILLS = Number(Deno.env.get("TARBOX_KILLS") ?? 6);
+const KILLS = Number(Deno.env.get("TARBOX_KILLS") ?? 10);
 
 const WRITERS = ["w0", "w1", "w2"];
 
