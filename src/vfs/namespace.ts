@@ -142,6 +142,7 @@ function demandEmpty(tree: Tree, node: Node): void {
 function dropLink(tree: Tree, node: Node): void {
   const nlink = node.children === null ? node.row.nlink - 1 : 0;
   tree.update(node, { nlink, ctime: tree.now() });
+  tree.uncountIfGone(node);
   tree.buryIfUnused(node);
 }
 

@@ -51,6 +51,8 @@ export class Node {
   stored: boolean;
   /** Its last name and last user are gone. */
   dead = false;
+  /** It counts against the quota no more: it has no name and is not open. */
+  uncounted = false;
   /** A new atime that waits for another reason to be written. */
   lazyAtime = false;
 

@@ -206,8 +206,10 @@ export class Tree implements DirtySource {
     const holder = this.nodes.get(inode) ?? this.#references.get(inode);
     if (holder === undefined) return;
     holder.opens--;
-    if (holder instanceof Node) this.buryIfUnused(holder);
-    else if (holder.lookups === 0 && holder.opens === 0) this.#references.delete(inode);
+    if (holder instanceof Node) {
+      this.uncountIfGone(holder);
+      this.buryIfUnused(holder);
+    } else if (holder.lookups === 0 && holder.opens === 0) this.#references.delete(inode);
   }
 
   /** Replaces some columns of an inode's row. */
@@ -236,13 +238,23 @@ export class Tree implements DirtySource {
     this.gate?.touched();
   }
 
+  /**
+   * What has no name and is not open is gone for everybody: it makes room at once, not only when the
+   * kernel has let go of it, which it does when it likes.
+   */
+  uncountIfGone(node: Node): void {
+    if (node.row.nlink > 0 || node.opens > 0 || node.uncounted) return;
+    node.uncounted = true;
+    this.quota.count(-1, -node.row.allocated);
+  }
+
   /** Ends an inode whose last name, handle and kernel reference are gone. */
   buryIfUnused(node: Node): void {
     if (node.row.nlink > 0 || node.lookups > 0 || node.opens > 0 || node.dead) return;
     // Reclaimed when the workspace is next mounted by one mount alone.
     if (this.shared && node.stored) return;
     node.dead = true;
-    this.quota.count(-1, -node.row.allocated);
+    this.uncountIfGone(node);
     node.file?.discard();
     this.nodes.delete(node.inode);
     this.markInode(node);
