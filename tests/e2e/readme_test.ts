@@ -13,7 +13,7 @@ const MARK = "\u0001";
 function normal(text: string): string {
   return text
     .replaceAll(/\d{4}-\d\d-\d\d \d\d:\d\d:\d\d/g, "TIME")
-    .replaceAll(/\bauto-\d{8}-\d{6}/g, "auto-TIME")
+    .replaceAll(/\bauto-\d{8}-\d{6}(-\d+)?/g, "auto-TIME")
     .replaceAll(/\btry-[0-9a-f]{8}\b/g, "try-ID")
     .replaceAll(/\b[0-9a-f]{12}\b/g, "ID");
 }
